@@ -1,0 +1,1 @@
+"""The Ray processes: plain classes of one role each, and the one place that makes them remote."""

@@ -1,0 +1,100 @@
+"""The two roles that hold a vLLM engine: rollout actors sample groups, evaluator actors answer."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from keomni_rl.data.prompts import split_completion
+from keomni_rl.engines.specs import EngineSpec, Sampling
+from keomni_rl.errors import EngineError
+from keomni_rl.types import Clip, Group, GroupKey, Prediction, Prompt
+
+log = logging.getLogger(__name__)
+
+
+class EngineActor:
+    """An engine and the weight-transfer calls that the learner makes on it."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        from keomni_rl.engines.rollout import RolloutEngine
+
+        self._engine = RolloutEngine(spec)
+
+    async def ready(self) -> None:
+        """Answer once the engine is up."""
+
+    async def _generate(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> Group:
+        try:
+            return await self._engine.generate(key, prompt, clip, sampling)
+        except EngineError:
+            await self._end_with_engine()
+            raise
+
+    async def _end_with_engine(self) -> None:
+        """A dead engine must end its actor, or Ray would send work to a shell for ever."""
+        try:
+            await self._engine.check_health()
+        except EngineError:
+            log.error("the vLLM engine is dead; ending its actor so that it is replaced")
+            os._exit(1)
+
+    async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
+        """See `RolloutEngine.compare_weight_names`."""
+        return await self._engine.compare_weight_names(sent)
+
+    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
+        """See `RolloutEngine.init_weight_transfer`."""
+        await self._engine.init_weight_transfer(init_info)
+
+    async def start_weight_update(self) -> None:
+        """See `RolloutEngine.start_weight_update`."""
+        await self._engine.start_weight_update()
+
+    async def update_weights(self, update_info: Mapping[str, Any], buffer: Any = None) -> None:
+        """Receive weights; a buffer comes apart so that Ray resolves it from the object store."""
+        info = dict(update_info) if buffer is None else dict(update_info) | {"buffer": buffer}
+        await self._engine.update_weights(info)
+
+    async def finish_weight_update(self, version: int) -> None:
+        """See `RolloutEngine.finish_weight_update`."""
+        await self._engine.finish_weight_update(version)
+
+    async def weight_version(self) -> int:
+        """The version of the weights being served."""
+        return await self._engine.weight_version()
+
+    async def shutdown(self) -> None:
+        """End the engine's processes."""
+        self._engine.shutdown()
+
+
+class RolloutActor(EngineActor):
+    """Samples groups of completions."""
+
+    async def generate(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> Group:
+        """The G completions of one prompt under the current weights."""
+        return await self._generate(key, prompt, clip, sampling)
+
+
+class EvaluatorActor(EngineActor):
+    """Answers evaluation questions."""
+
+    async def answer(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> Prediction:
+        """One answer, with the part in the answer tags taken out."""
+        group = await self._generate(key, prompt, clip, sampling)
+        completion = group.completions[0]
+        answer = split_completion(completion.text)[1]
+        return Prediction(
+            id=prompt.id,
+            model_output=completion.text.strip() if answer is None else answer,
+            model_output_raw=completion.text,
+            finish_reason=completion.finish_reason,
+            num_tokens=len(completion.token_ids),
+        )

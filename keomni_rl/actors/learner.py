@@ -1,0 +1,79 @@
+"""The learner's ranks: each an actor around one DeepSpeed engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keomni_rl.actors.weight_client import RayWeightClient
+from keomni_rl.engines.network import free_port, own_address
+from keomni_rl.engines.specs import LearnerSpec
+from keomni_rl.types import Clip, FloatArray, RolloutGroup
+
+if TYPE_CHECKING:
+    from keomni_rl.engines.learner import LearnerEngine
+    from keomni_rl.engines.weight_transfer import Backend
+
+
+class LearnerActor:
+    """One rank. Ranks meet at the address of rank 0, so construction is in two steps."""
+
+    _engine: "LearnerEngine"
+
+    def __init__(self) -> None:
+        self._transfers: dict[str, tuple[RayWeightClient, Any]] = {}
+
+    def rendezvous(self) -> tuple[str, int]:
+        """Address and free port of this rank's node, for all ranks to meet at."""
+        return own_address(), free_port()
+
+    def start(self, spec: LearnerSpec) -> None:
+        """Join the other ranks and load the policy."""
+        from keomni_rl.engines.learner import LearnerEngine
+
+        self._engine = LearnerEngine(spec)
+
+    def step(
+        self,
+        step: int,
+        rollouts: Sequence[RolloutGroup],
+        weights: Sequence[FloatArray],
+        *clips: Clip,
+    ) -> dict[str, float]:
+        """See `LearnerEngine.step`; clips come one by one so that Ray resolves their references."""
+        from keomni_rl.engines.rows import Row
+
+        rows = [Row(*parts) for parts in zip(rollouts, clips, weights, strict=True)]
+        return self._engine.step(rows, step)
+
+    def weight_names(self) -> list[str]:
+        """Wire names of everything that a transfer sends."""
+        return [meta.name for meta in self._engine.source.metadata()]
+
+    def connect(
+        self, destination: str, backend: "Backend", handles: Sequence[Any], num_engine_workers: int
+    ) -> None:
+        """Open the way to a set of engines; every rank calls it."""
+        from keomni_rl.engines.weight_transfer import Transfer, open_transfer
+
+        client = RayWeightClient(handles)
+        transfer = Transfer(
+            backend=backend,
+            rank=self._engine.spec.rank,
+            num_engine_workers=num_engine_workers,
+        )
+        self._transfers[destination] = (client, open_transfer(transfer, client, self._engine.source))
+
+    def publish(self, destination: str, version: int) -> int:
+        """Send the current weights under ``version``; every rank calls it.
+
+        Returns:
+            Bytes sent by this rank.
+        """
+        client, sender = self._transfers[destination]
+        client.version = version
+        sender.send_weights()
+        return client.num_bytes
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's part of a checkpoint into an existing folder."""
+        self._engine.save(folder)

@@ -1,0 +1,91 @@
+"""The one place where plain classes become Ray actors, and where a run joins or starts Ray."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, cast
+
+import ray
+
+from keomni_rl.config.schema import PlacementConfig, RolePlacement
+from keomni_rl.data.audio import load_clip
+from keomni_rl.errors import ConfigError
+
+LOAD_CLIP_RETRIES = 3
+
+
+def join_ray(address: str | None) -> None:
+    """Join a cluster, or start one on this machine that ends with this process.
+
+    Token authentication, on by default in current Ray, needs the same mode on every process: the
+    mode is set before Ray reads it, and left alone where the user has set it.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    is_inside_cluster = address is not None or "RAY_ADDRESS" in os.environ
+    local: dict[str, Any] = {} if is_inside_cluster else {"include_dashboard": False}
+    try:
+        ray.init(
+            address=address or os.environ.get("RAY_ADDRESS"),
+            logging_level=logging.ERROR,
+            log_to_driver=os.environ.get("KEOMNI_RL_ACTOR_LOGS") == "1",
+            configure_logging=True,
+            **local,
+        )
+    except ConnectionError as error:
+        raise ConfigError(
+            f"cannot join the Ray cluster at {address!r} ({error}); check placement.address and "
+            "that RAY_AUTH_MODE=token and the cluster's token are set here"
+        ) from error
+
+
+def start_actor(actor_class: type, placement: RolePlacement, *args: Any, **kwargs: Any) -> Any:
+    """Start one actor with what its role gets; returns its handle at once."""
+    threads = str(placement.num_threads)
+    return (
+        ray.remote(actor_class)
+        .options(
+            num_cpus=placement.cpus,
+            num_gpus=placement.gpus,
+            max_restarts=0,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}} if not placement.gpus else None,
+        )
+        .remote(*args, **kwargs)
+    )
+
+
+def load_clip_remotely(path: str, max_audio_s: float) -> Any:
+    """Decode a clip in a Ray worker; the reference's bytes never come to the caller."""
+    return _load_clip.remote(path, max_audio_s)
+
+
+@ray.remote(num_cpus=0, max_retries=LOAD_CLIP_RETRIES)
+def _load_clip(path: str, max_audio_s: float) -> Any:
+    return load_clip(path, max_audio_s=max_audio_s)
+
+
+def check_placement(placement: PlacementConfig, roles: Sequence[str]) -> None:
+    """Compare what the roles ask for with what the cluster has.
+
+    Raises:
+        ConfigError: more GPUs or CPUs than there are, or one actor that fits no node.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for kind, key in (("gpus", "GPU"), ("cpus", "CPU")):
+        there = sum(node.get(key, 0.0) for node in nodes)
+        largest = max((node.get(key, 0.0) for node in nodes), default=0.0)
+        asked = 0.0
+        for role in roles:
+            of_role = cast(RolePlacement, getattr(placement, role))
+            each = getattr(of_role, kind)
+            asked += of_role.actors * each
+            if each > largest:
+                raise ConfigError(
+                    f"placement.{role}.{kind}: {each:g} for one actor, but no node of the cluster "
+                    f"has more than {largest:g}; lower it or add such a node"
+                )
+        if asked > there:
+            raise ConfigError(
+                f"placement asks for {asked:g} {kind} in all ({', '.join(roles)}), the cluster has "
+                f"{there:g}; lower placement.*.actors or placement.*.{kind}, or add nodes"
+            )

@@ -1,0 +1,1 @@
+"""GRPO's formulas as pure functions of tensors and numbers."""

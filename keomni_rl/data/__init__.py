@@ -1,0 +1,1 @@
+"""Questions and sounds: reading, checking, rendering, making."""

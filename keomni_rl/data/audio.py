@@ -1,0 +1,148 @@
+"""From a sound file to what the model hears: 16 kHz mono samples and their log-mel spectrogram.
+
+Decoded once and turned into features once for every consumer. The limits are checked on the file's
+header before anything is decoded, so a header that lies cannot make us allocate.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from keomni_rl.errors import DataError
+from keomni_rl.types import Clip, FloatArray
+
+SAMPLE_RATE_HZ = 16_000
+NUM_MEL_BINS = 128
+HOP = 160
+"""Samples between two mel frames: 10 ms."""
+WINDOW = 400
+MAX_CHANNELS = 8
+FILE_RATES_HZ = (4_000, 192_000)
+MIN_SECONDS = 0.1
+"""A shorter clip has no audio embedding of its own after the tower's pooling."""
+
+
+def load_clip(path: str, *, max_audio_s: float) -> Clip:
+    """Decode a file and compute its features.
+
+    Args:
+        path: a regular file that libsndfile reads.
+        max_audio_s: longest clip allowed.
+
+    Raises:
+        DataError: missing, unreadable, truncated, empty, too long, or samples that are no numbers.
+    """
+    samples = read_samples(path, max_audio_s=max_audio_s)
+    return Clip(samples=samples, mel=log_mel(samples))
+
+
+def read_samples(path: str, *, max_audio_s: float) -> FloatArray:
+    """Decode to mono (mean of the first two channels, as the seeds' loader) at 16 kHz: float32 [N]."""
+    info = check_header(path, max_audio_s=max_audio_s)
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames = file.read(info.frames, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); check or replace the file") from error
+    if len(frames) < info.frames:
+        raise DataError(
+            f"{path}: truncated, its header promises {info.frames} frames and {len(frames)} are "
+            "there; copy the file again"
+        )
+    if not np.isfinite(frames).all():
+        raise DataError(f"{path}: holds samples that are NaN or infinite; replace the file")
+    mono = frames[:, :2].mean(axis=1, dtype=np.float32)
+    if info.samplerate != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, info.samplerate, SAMPLE_RATE_HZ)
+    return np.ascontiguousarray(mono, np.float32)
+
+
+def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo":
+    """Look at a file's header only.
+
+    Raises:
+        DataError: not a regular readable sound file, or outside the limits.
+    """
+    if not Path(path).exists():
+        raise DataError(f"{path}: no such audio file; correct the path in the questions file")
+    if not Path(path).is_file():
+        raise DataError(f"{path}: not a regular file; give the path of a sound file")
+    if Path(path).stat().st_size == 0:
+        raise DataError(f"{path}: empty audio file (0 bytes); copy or record it again")
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{path}: not a sound file that can be read ({error}); wanted wav, flac, ogg or mp3"
+        ) from error
+    low, high = FILE_RATES_HZ
+    if not low <= info.samplerate <= high:
+        raise DataError(f"{path}: sample rate {info.samplerate} Hz, wanted {low} to {high} Hz")
+    if info.channels > MAX_CHANNELS:
+        raise DataError(f"{path}: {info.channels} channels, wanted at most {MAX_CHANNELS}")
+    if info.duration < MIN_SECONDS:
+        raise DataError(f"{path}: {info.duration:.3f} s long, wanted at least {MIN_SECONDS} s")
+    if info.duration > max_audio_s:
+        raise DataError(
+            f"{path}: {info.duration:.1f} s long, the limit is {max_audio_s:g} s; cut the file or "
+            "raise data.max_audio_s"
+        )
+    return info
+
+
+def log_mel(samples: FloatArray) -> FloatArray:
+    """Whisper's log-mel spectrogram of an unpadded clip: float32 [128, ceil(N / 160)].
+
+    Equal to what the engine's extractor computes, which pads the clip with silence first: so the
+    frames at the end look into silence, those at the start into the reflected beginning.
+    Source: Radford et al. 2022, arXiv 2212.04356, section 2.2.
+    """
+    num_frames = -(-len(samples) // HOP)
+    half = WINDOW // 2
+    head = samples[1 : half + 1][::-1]
+    tail = np.zeros(half + HOP, np.float32)
+    padded = np.concatenate([head, samples, tail]).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:num_frames]
+    spectrum = np.fft.rfft(frames * _window(), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    mel = np.log10(np.maximum(power @ _mel_filters(), 1e-10))
+    mel = np.maximum(mel, mel.max() - 8.0)
+    return np.ascontiguousarray(((mel + 4.0) / 4.0).T, np.float32)
+
+
+def num_audio_tokens(num_frames: int) -> int:
+    """Audio embeddings of a clip, about 25 a second: two strides of 2 over mel frames."""
+    return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+@cache
+def _window() -> np.ndarray:
+    return np.hanning(WINDOW + 1)[:-1]
+
+
+@cache
+def _mel_filters() -> np.ndarray:
+    """Slaney's triangular filters, [201, 128], each of unit area."""
+    bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, WINDOW // 2 + 1)
+    edges_hz = _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLE_RATE_HZ / 2), NUM_MEL_BINS + 2))
+    widths = np.diff(edges_hz)
+    slopes = edges_hz[None, :] - bins_hz[:, None]
+    triangles = np.minimum(-slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:])
+    return np.maximum(0.0, triangles) * (2.0 / (edges_hz[2:] - edges_hz[:-2]))
+
+
+# Slaney's scale: linear to 1 kHz at 200/3 Hz a mel, above it 27 mels for a factor of 6.4.
+_LINEAR_HZ, _KNEE_HZ, _LOG_STEP = 200.0 / 3, 1000.0, np.log(6.4) / 27.0
+
+
+def _hz_to_mel(hz: float) -> float:
+    knee = _KNEE_HZ / _LINEAR_HZ
+    return float(knee + np.log(hz / _KNEE_HZ) / _LOG_STEP if hz >= _KNEE_HZ else hz / _LINEAR_HZ)
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    knee = _KNEE_HZ / _LINEAR_HZ
+    return np.where(mel < knee, mel * _LINEAR_HZ, _KNEE_HZ * np.exp(_LOG_STEP * (mel - knee)))

@@ -1,0 +1,1 @@
+"""The one process that decides: what is generated, trained on, published, evaluated, kept."""

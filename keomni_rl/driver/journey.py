@@ -1,0 +1,75 @@
+"""One group's way from prompt to advantages: sampled, scored, compared with its siblings."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from keomni_rl.actors.remote import load_clip_remotely
+from keomni_rl.algorithms.advantage import group_advantages
+from keomni_rl.driver.run import Run
+from keomni_rl.engines.specs import Sampling
+from keomni_rl.types import GroupKey, Prompt, RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A group that is ready to be trained on."""
+
+    rollout: RolloutGroup
+    clip: Any
+    """Reference to its `Clip`; the bytes stay where they were decoded."""
+    seconds: dict[str, float]
+    """Time of each stage."""
+
+
+async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
+    """Take the prompt at a position of the stream through rollout, reward and reference.
+
+    Consumes: nothing but its arguments. Waits for: a rollout actor, then reward and reference at
+    the same time. Unblocked by: their answers.
+    """
+    config = run.config
+    clip = load_clip_remotely(prompt.question.audio, config.data.max_audio_s)
+    sampling = Sampling(
+        num_completions=config.rollout.group_size,
+        max_new_tokens=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        seed=(config.train.seed * 1_000_003 + index) % 2**31,
+    )
+    start = time.monotonic()
+    group = await run.rollouts.run(
+        lambda actor, attempt: actor.generate.remote(
+            GroupKey(run.id, index, attempt), prompt, clip, sampling
+        ),
+        cost=config.rollout.group_size * config.rollout.max_new_tokens,
+    )
+    sampled = time.monotonic()
+    rewards, (ref_logprobs, reference_s) = await asyncio.gather(
+        run.reward.score.remote(group), _reference(run, group, clip)
+    )
+    scored = time.monotonic()
+    advantages = group_advantages(
+        [reward.total for reward in rewards],
+        divide_by_std=config.algo.divide_by_std,
+        eps=config.algo.std_eps,
+    )
+    return Arrived(
+        rollout=RolloutGroup(
+            group=group, rewards=rewards, advantages=advantages, ref_logprobs=ref_logprobs
+        ),
+        clip=clip,
+        seconds={
+            "time/group_rollout_s": sampled - start,
+            "time/group_score_s": scored - sampled,
+            "time/group_reference_s": reference_s,
+        },
+    )
+
+
+async def _reference(run: Run, group: Any, clip: Any) -> tuple[Any, float]:
+    if run.reference is None:
+        return None, 0.0
+    start = time.monotonic()
+    logprobs = await run.reference.score.remote(group, clip)
+    return logprobs, time.monotonic() - start

@@ -1,0 +1,1 @@
+"""vLLM and DeepSpeed as this system uses them, without Ray."""

@@ -1,0 +1,154 @@
+"""Policy and AdamW state as safetensors: whole float32 tensors, whatever ZeRO stage wrote them.
+
+DeepSpeed's own checkpoints are pickles bound to a number of ranks. These are neither: every rank
+gathers one parameter at a time, rank 0 writes, and any number of ranks at any stage reads.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepspeed.utils import (
+    safe_get_full_fp32_param,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+)
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from keomni_rl.errors import CheckpointError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+KINDS = ("policy", *MOMENTS)
+STEP = "adam_step"
+SHARD_BYTES = 2 * 2**30
+
+
+def save_optimizer_state(engine: Any, network: nn.Module, folder: Path, is_writer: bool) -> None:
+    """Write master weights and moments; a collective that every rank must enter.
+
+    Args:
+        engine: the DeepSpeed engine around ``network``.
+        network: the trained module; its parameter names are the keys.
+        folder: where ``policy-*.safetensors`` and one file set per moment go; must exist.
+        is_writer: whether this rank writes.
+    """
+    for kind in KINDS:
+        shard: dict[str, torch.Tensor] = {}
+        size = number = 0
+        for name, tensor in _whole_tensors(engine, network, kind):
+            if not is_writer:
+                continue
+            if shard and size + tensor.nbytes > SHARD_BYTES:
+                save_file(shard, folder / f"{kind}-{number:05d}.safetensors")
+                shard, size, number = {}, 0, number + 1
+            shard[name] = tensor.float().cpu().clone()
+            size += tensor.nbytes
+        if is_writer:
+            if kind == MOMENTS[-1]:
+                shard[STEP] = torch.tensor(_adam_step(engine), dtype=torch.int64)
+            save_file(shard, folder / f"{kind}-{number:05d}.safetensors")
+
+
+def load_policy(network: nn.Module, folder: Path) -> None:
+    """Put a checkpoint's weights into a network that DeepSpeed has not wrapped yet.
+
+    Raises:
+        CheckpointError: the checkpoint holds other parameters than the network.
+    """
+    stored = dict(_stored(folder, "policy"))
+    params = dict(network.named_parameters())
+    if different := sorted(stored.keys() ^ params.keys()):
+        raise CheckpointError(
+            f"{folder}: its parameters are not the model's, for example {different[0]!r}; "
+            "resume with the model.path that the run began with"
+        )
+    for name, param in params.items():
+        param.data.copy_(stored[name])
+
+
+def load_optimizer_state(
+    engine: Any, network: nn.Module, folder: Path, forward: Callable[[], torch.Tensor]
+) -> None:
+    """Put master weights, moments and step count into a fresh engine, exactly as saved.
+
+    Args:
+        engine: the DeepSpeed engine around ``network``.
+        network: the trained module, whose weights `load_policy` has set.
+        folder: written by `save_optimizer_state`.
+        forward: any pass through the engine that reaches every parameter.
+    """
+    _make_state_exist(engine, forward)
+    params = dict(network.named_parameters())
+    step = 0
+    for kind in KINDS:
+        for name, tensor in _stored(folder, kind):
+            if name == STEP:
+                step = int(tensor)
+                continue
+            _set_whole_tensor(engine, params[name], kind, tensor.to(engine.device))
+    for state in _base_optimizer(engine).state.values():
+        state["step"] = torch.full_like(state["step"], float(step))
+
+
+def _whole_tensors(
+    engine: Any, network: nn.Module, kind: str
+) -> Iterator[tuple[str, torch.Tensor]]:
+    base = _base_optimizer(engine)
+    for name, param in network.named_parameters():
+        if not _is_partitioned(param):
+            yield name, param.detach() if kind == "policy" else base.state[param][kind]
+        elif kind == "policy":
+            yield name, safe_get_full_fp32_param(param)
+        else:
+            yield name, safe_get_full_optimizer_state(param, kind)
+
+
+def _set_whole_tensor(engine: Any, param: nn.Parameter, kind: str, value: torch.Tensor) -> None:
+    if not _is_partitioned(param):
+        target = param.data if kind == "policy" else _base_optimizer(engine).state[param][kind]
+        target.copy_(value)
+    elif kind == "policy":
+        safe_set_full_fp32_param(param, value)
+    else:
+        safe_set_full_optimizer_state(param, value, kind)
+
+
+def _is_partitioned(param: nn.Parameter) -> bool:
+    """Whether a ZeRO optimizer keeps this parameter's float32 copy in shards of its own."""
+    return hasattr(param, "ds_id") or hasattr(param, "_hp_mapping")
+
+
+def _base_optimizer(engine: Any) -> torch.optim.Optimizer:
+    return getattr(engine.optimizer, "optimizer", engine.optimizer)
+
+
+def _adam_step(engine: Any) -> int:
+    return int(next(iter(_base_optimizer(engine).state.values()))["step"])
+
+
+def _make_state_exist(engine: Any, forward: Callable[[], torch.Tensor]) -> None:
+    """AdamW makes its moments at the first step: take one that changes nothing."""
+    settings = [(g, g["lr"], g["weight_decay"]) for g in engine.optimizer.param_groups]
+    for group, _, _ in settings:
+        group["lr"] = group["weight_decay"] = 0.0
+    engine.set_gradient_accumulation_boundary(True)
+    engine.backward(forward().sum() * 0.0)
+    engine.step()
+    for group, lr, weight_decay in settings:
+        group["lr"], group["weight_decay"] = lr, weight_decay
+
+
+def _stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
+    files = sorted(folder.glob(f"{kind}-*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{folder}: no {kind}-*.safetensors; this is no learner checkpoint")
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                yield name, tensors.get_tensor(name)
+
+

@@ -1,0 +1,197 @@
+"""vLLM as the sampler: one AsyncLLM engine that answers audio prompts and takes new weights.
+
+The same engine serves rollouts (groups with log-probabilities) and evaluation (one answer). It
+starts without weights when a learner will send them, which also lets it serve thinker-only
+checkpoints: only their configuration has to be put into the layout that vLLM knows.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keomni_rl.engines.specs import EngineSpec, Sampling
+from keomni_rl.errors import EngineError
+from keomni_rl.models.family import find_family
+from keomni_rl.models.layout import find_layout, write_model, write_shell
+from keomni_rl.types import Clip, Completion, FinishReason, Group, GroupKey, Prompt
+
+NEVER = -100.0
+"""vLLM's strongest logit bias; keeps the policy from sampling multimodal placeholders."""
+
+
+class RolloutEngine:
+    """One AsyncLLM and the model's processor."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        # vLLM reads these when it is imported.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"
+        if spec.tensor_parallel == 0:
+            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.kv_cache_gib)))
+            os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+            os.environ["OMP_NUM_THREADS"] = str(spec.num_threads)
+        from vllm.config.weight_transfer import WeightTransferConfig
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from keomni_rl.engines.weight_names import WORKER_EXTENSION
+
+        self._folder = tempfile.TemporaryDirectory(prefix="keomni_rl-engine-")
+        self._weights_file = Path(self._folder.name) / "weights"
+        self._family = find_family(spec.model)
+        self._processor = self._family.load_processor(spec.model)
+        self._forbidden = self._family.forbidden_tokens(self._processor)
+        on_cpu = spec.tensor_parallel == 0
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=str(self._served_folder(spec)),
+                load_format="dummy" if spec.awaits_weights else "safetensors",
+                dtype=spec.dtype,
+                trust_remote_code=False,
+                tensor_parallel_size=max(1, spec.tensor_parallel),
+                distributed_executor_backend="mp" if spec.tensor_parallel > 1 else "uni",
+                max_model_len=spec.max_model_len,
+                max_num_seqs=spec.max_num_seqs,
+                gpu_memory_utilization=spec.gpu_memory_utilization,
+                enforce_eager=on_cpu,
+                # On CPU a seeded request that is prefilled in parts kills the engine: its
+                # generator cannot be wound back.
+                enable_chunked_prefill=not on_cpu,
+                max_num_batched_tokens=max(8192, spec.max_model_len) if on_cpu else None,
+                limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
+                enable_prefix_caching=True,
+                weight_transfer_config=WeightTransferConfig(backend=spec.backend),
+                worker_extension_cls=WORKER_EXTENSION,
+                # Of the distribution really sampled from: after temperature and forbidden tokens.
+                logprobs_mode="processed_logprobs",
+                generation_config="vllm",
+                disable_log_stats=True,
+            )
+        )
+
+    def _served_folder(self, spec: EngineSpec) -> Path:
+        if find_layout(spec.model) == "full":
+            return spec.model
+        folder = Path(self._folder.name) / "model"
+        if spec.awaits_weights:
+            write_shell(folder, spec.model, "full")
+        else:
+            write_model(folder, spec.model, "full", [])
+        return folder
+
+    async def generate(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> Group:
+        """Sample the completions of one prompt.
+
+        Raises:
+            EngineError: the engine died, or gave back something that cannot be trained on.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        params = SamplingParams(
+            n=sampling.num_completions,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_new_tokens,
+            seed=sampling.seed,
+            logprobs=0,
+            logit_bias=dict.fromkeys(self._forbidden, NEVER),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request = {
+            "prompt": self._family.chat_text(self._processor, prompt.text),
+            "multi_modal_data": {"audio": [(clip.samples, 16_000)]},
+        }
+        final = None
+        try:
+            async for final in self._engine.generate(
+                request, params, request_id=f"{key.run}-{key.index}-{key.attempt}"
+            ):
+                pass
+        except EngineDeadError as error:
+            raise EngineError(f"the vLLM engine died while answering {prompt.id!r}") from error
+        if final is None or not final.finished:
+            raise EngineError(f"the vLLM engine ended without an answer to {prompt.id!r}")
+        return Group(
+            key=key,
+            prompt=prompt,
+            prompt_ids=np.asarray(final.prompt_token_ids, np.int32),
+            completions=tuple(self._completion(output) for output in final.outputs),
+        )
+
+    def _completion(self, output: Any) -> Completion:
+        token_ids = np.asarray(output.token_ids, np.int32)
+        if forbidden := sorted(set(token_ids.tolist()) & set(self._forbidden)):
+            raise EngineError(f"the engine sampled placeholder tokens {forbidden}: {output.text!r}")
+        chosen = zip(token_ids.tolist(), output.logprobs, strict=True)
+        versions = [int(span.version) for span in output.weight_versions or ()] or [0]
+        return Completion(
+            token_ids=token_ids,
+            rollout_logprobs=np.asarray([at[token].logprob for token, at in chosen], np.float32),
+            text=output.text,
+            finish_reason=FinishReason(output.finish_reason),
+            policy_version=(min(versions), max(versions)),
+        )
+
+    async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
+        """What the engine expects and would not get, and what it would get and not know."""
+        first = (await self._engine.collective_rpc("compare_weight_names", args=(sent,)))[0]
+        return first[0], first[1]
+
+    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
+        """Meet the learner, as the backend does that."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        await self._engine.init_weight_transfer_engine(
+            WeightTransferInitRequest(init_info=dict(init_info))
+        )
+
+    async def start_weight_update(self) -> None:
+        """Freeze what is in flight and open an update."""
+        await self._engine.pause_generation(mode="keep", clear_cache=False)
+        await self._engine.start_weight_update()
+
+    async def update_weights(self, update_info: Mapping[str, Any]) -> None:
+        """Receive weights; a ``buffer`` is put where the engine's own process can map it."""
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        info = dict(update_info)
+        if (buffer := info.pop("buffer", None)) is not None:
+            buffer.tofile(self._weights_file)
+            info["path"] = str(self._weights_file)
+        await self._engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+
+    async def finish_weight_update(self, version: int) -> None:
+        """Label the new weights, forget everything computed under the old ones, go on.
+
+        vLLM keeps audio embeddings by the clip's hash alone, so the encoder cache has to go too.
+        """
+        await self._engine.finish_weight_update(weight_version=str(version))
+        # Without preemption the cache stays while anything is running, under the old weights.
+        await self._engine.reset_prefix_cache(reset_running_requests=True)
+        await self._engine.reset_encoder_cache()
+        await self._engine.resume_generation()
+
+    async def weight_version(self) -> int:
+        """The version of the weights being served."""
+        return int(await self._engine.get_weight_version())
+
+    async def check_health(self) -> None:
+        """Raise EngineError when the engine's process is gone."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            await self._engine.check_health()
+        except EngineDeadError as error:
+            raise EngineError("the vLLM engine is dead") from error
+
+    def shutdown(self) -> None:
+        """End the engine's process and remove its files."""
+        self._engine.shutdown()
+        self._folder.cleanup()

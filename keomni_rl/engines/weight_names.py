@@ -1,0 +1,46 @@
+"""Asks an engine which weights it expects, so that a transfer that would not fit is named before it.
+
+`WeightNames` is mixed into vLLM's worker (``worker_extension_cls``) and runs in the engine's own
+process, where the truth is: the parameters of the model that was built.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+WORKER_EXTENSION = "keomni_rl.engines.weight_names.WeightNames"
+
+
+class WeightNames:
+    """Worker method that compares sent names with the model's parameters."""
+
+    model_runner: Any
+
+    def compare_weight_names(self, sent: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Names the engine lacks after ``sent``, and names of ``sent`` it has no place for.
+
+        vLLM fuses some projections (q, k and v in one): a fused parameter is expected under the
+        names of its parts. Both lists are in the engine's own naming.
+        """
+        model = self.model_runner.model
+        packed = getattr(model, "packed_modules_mapping", {})
+        expected = {
+            part
+            for name, _ in model.named_parameters()
+            for part in _unpacked(name, packed)
+            if not _is_computed(name)
+        }
+        mapped = set(model.hf_to_vllm_mapper.apply_list(list(sent)))
+        return sorted(expected - mapped), sorted(mapped - expected)
+
+
+def _unpacked(name: str, packed: dict[str, list[str]]) -> list[str]:
+    for whole, parts in packed.items():
+        if re.search(rf"\.{re.escape(whole)}\.", name) and len(parts) > 1:
+            return [name.replace(f".{whole}.", f".{part}.") for part in parts]
+    return [name]
+
+
+def _is_computed(name: str) -> bool:
+    # Sinusoidal tables are parameters in vLLM and buffers without weights in the checkpoint.
+    return name.endswith("positional_embedding")

@@ -1,0 +1,41 @@
+"""The error tree: one class per kind of trouble, each picklable through Ray.
+
+No class has an ``__init__`` of its own, so every error survives a process boundary. A message
+says what went wrong, where, what was wanted and what to do.
+"""
+
+
+class ConfigError(ValueError):
+    """The configuration, or what it asks of this machine, cannot be."""
+
+
+class DataError(ValueError):
+    """A file given by the user cannot be read as what it should be."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint or model folder is missing, incomplete or of another kind."""
+
+
+class EngineError(RuntimeError):
+    """vLLM or DeepSpeed failed underneath us."""
+
+
+class WeightSyncError(EngineError):
+    """Weights could not be brought from the learner to an engine, or would not fit it."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """Loss or gradient became NaN or infinite; raised before the optimizer step."""
+
+
+class RewardError(RuntimeError):
+    """A reward function raised or returned nonsense; never turned into a reward of 0."""
+
+
+class ActorError(RuntimeError):
+    """An actor died or stopped answering and could not be replaced."""
+
+
+USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, DataError, CheckpointError)
+"""Errors a user can mend: shown as one message and exit code 2, without a traceback."""

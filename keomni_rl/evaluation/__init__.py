@@ -1,0 +1,1 @@
+"""How answers are judged and what can be said of the result."""

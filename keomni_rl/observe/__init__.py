@@ -1,0 +1,1 @@
+"""What a run leaves for people: metrics, rollouts to read, events, progress, the report."""

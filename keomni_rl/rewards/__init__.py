@@ -1,0 +1,1 @@
+"""What a completion is worth: small functions of text, and their weighted sum."""

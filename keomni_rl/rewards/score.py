@@ -1,0 +1,85 @@
+"""The weighted sum of a completion's rewards, with its parts."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+
+from keomni_rl.errors import ConfigError, RewardError
+from keomni_rl.rewards.accuracy import accuracy
+from keomni_rl.rewards.format import format_reward
+from keomni_rl.rewards.think_length import within_limit
+from keomni_rl.types import Prompt, Reward
+
+RewardFunction = Callable[[str, Prompt], float]
+REWARDS = ("accuracy", "format", "think_length")
+
+
+def reward_functions(
+    names: Sequence[str], *, think: bool, think_max_words: int
+) -> dict[str, RewardFunction]:
+    """The functions behind reward names; ``module:function`` imports one of the user's.
+
+    Raises:
+        ConfigError: a name is unknown or cannot be imported.
+    """
+    known: dict[str, RewardFunction] = {
+        "accuracy": accuracy,
+        "format": partial(format_reward, think=think),
+        "think_length": lambda text, prompt: within_limit(text, think_max_words),
+    }
+    return {name: known[name] if name in known else _imported(name) for name in names}
+
+
+def score(
+    texts: Sequence[str],
+    prompt: Prompt,
+    weights: Mapping[str, float],
+    *,
+    think: bool,
+    think_max_words: int,
+) -> tuple[Reward, ...]:
+    """Score the completions of one prompt.
+
+    Raises:
+        RewardError: a reward function raised, or returned something that is no finite number.
+    """
+    functions = reward_functions(list(weights), think=think, think_max_words=think_max_words)
+    return tuple(_score_one(text, prompt, weights, functions) for text in texts)
+
+
+def _score_one(
+    text: str,
+    prompt: Prompt,
+    weights: Mapping[str, float],
+    functions: Mapping[str, RewardFunction],
+) -> Reward:
+    breakdown = {}
+    for name, function in functions.items():
+        try:
+            value = function(text, prompt)
+        except Exception as error:
+            raise RewardError(
+                f"reward {name!r} raised {error!r} on question {prompt.id!r}, completion {text[:200]!r}"
+            ) from error
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise RewardError(
+                f"reward {name!r} returned {value!r} on question {prompt.id!r}, completion "
+                f"{text[:200]!r}; wanted a finite number"
+            )
+        breakdown[name] = float(value)
+    return Reward(total=sum(weights[n] * v for n, v in breakdown.items()), breakdown=breakdown)
+
+
+def _imported(name: str) -> RewardFunction:
+    module, _, function = name.partition(":")
+    if not function:
+        near = difflib.get_close_matches(name, REWARDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(REWARDS)}"
+        raise ConfigError(f"unknown reward {name!r}; {hint} One of yours is named module:function")
+    try:
+        found: RewardFunction = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"reward {name!r} cannot be imported: {error}") from error
+    return found

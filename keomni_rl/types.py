@@ -1,0 +1,152 @@
+"""The carriers that travel between actors: plain, frozen, picklable data.
+
+Nothing here imports torch or an engine, so a driver that only moves these stays light.
+
+Legend of shapes: P prompt tokens (audio placeholders expanded), G completions of one prompt,
+T tokens of one completion, N audio samples, F mel frames.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+class FinishReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    """The policy said end of turn; that token is the last of ``token_ids``."""
+    LENGTH = "length"
+    """The token limit cut it off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One row of a training file or of MMAU.
+
+    Example:
+        Question(id="q1", question="What is heard?", choices=("dog", "cat"), answer="dog",
+                 audio="/data/q1.wav", dataset="AVQA")
+    """
+
+    id: str
+    question: str
+    choices: tuple[str, ...]
+    answer: str | None
+    """One of ``choices``; None where the split has no answers."""
+    audio: str
+    """Absolute path of the sound file."""
+    dataset: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """The row's other keys, untouched (MMAU: task, difficulty, category, sub-category)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A question with the text the model reads after the audio."""
+
+    question: Question
+    text: str
+
+    @property
+    def id(self) -> str:
+        """The question's id."""
+        return self.question.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clip:
+    """One sound, decoded and turned into features once for every consumer."""
+
+    samples: FloatArray
+    """[N] mono at 16 kHz, in [-1, 1]."""
+    mel: FloatArray
+    """[128, F] log-mel spectrogram, F = ceil(N / 160)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GroupKey:
+    """Names one piece of rollout work; the first result under a key is the one taken.
+
+    Example:
+        GroupKey(run="demo-7f3a", index=17, attempt=0)
+    """
+
+    run: str
+    index: int
+    """Position in the prompt stream, counted from 0 over the whole run."""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Completion:
+    """One sampled answer with what the sampler knew of it."""
+
+    token_ids: IntArray
+    """[T], the end-of-turn token included when finish_reason is STOP."""
+    rollout_logprobs: FloatArray
+    """[T] log-probability of each token under the policy that sampled it."""
+    text: str
+    finish_reason: FinishReason
+    policy_version: tuple[int, int]
+    """Oldest and newest weights that sampled one of its tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Group:
+    """The G completions of one prompt."""
+
+    key: GroupKey
+    prompt: Prompt
+    prompt_ids: IntArray
+    """[P] as the engine saw them: one placeholder token for each audio embedding."""
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """The weighted sum of a completion's rewards and its parts before weighting.
+
+    Example:
+        Reward(total=3.0, breakdown={"accuracy": 1.0, "format": 1.0})
+    """
+
+    total: float
+    breakdown: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RolloutGroup:
+    """A group with everything the learner needs: rewards, advantages, reference log-probabilities."""
+
+    group: Group
+    rewards: tuple[Reward, ...]
+    advantages: FloatArray
+    """[G]"""
+    ref_logprobs: tuple[FloatArray, ...] | None = None
+    """G arrays of [T]; None when beta is 0."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the shared-prefix row: P plus the sum of T."""
+        return len(self.group.prompt_ids) + sum(len(c.token_ids) for c in self.group.completions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One evaluated question: what the policy said, and what the tools made of it."""
+
+    id: str
+    model_output: str
+    """The extracted answer, which the official MMAU script reads."""
+    model_output_raw: str
+    finish_reason: str
+    """``stop``, ``length`` or ``error``."""
+    num_tokens: int = 0
+    error: str | None = None
