@@ -123,7 +123,7 @@ class Reward:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RolloutGroup:
-    """A group with everything the learner needs: rewards, advantages, reference log-probabilities."""
+    """A group with all that the learner needs: rewards, advantages, reference log-probabilities."""
 
     group: Group
     rewards: tuple[Reward, ...]

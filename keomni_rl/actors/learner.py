@@ -61,7 +61,10 @@ class LearnerActor:
             rank=self._engine.spec.rank,
             num_engine_workers=num_engine_workers,
         )
-        self._transfers[destination] = (client, open_transfer(transfer, client, self._engine.source))
+        self._transfers[destination] = (
+            client,
+            open_transfer(transfer, client, self._engine.source),
+        )
 
     def publish(self, destination: str, version: int) -> int:
         """Send the current weights under ``version``; every rank calls it.

@@ -80,7 +80,9 @@ class ActorPool(Generic[ResultT]):
                 self.lose(member.handle, str(error).splitlines()[0])
             finally:
                 member.outstanding -= cost
-        raise ActorError(f"the same piece of work was lost with {MAX_ATTEMPTS} actors; see the logs")
+        raise ActorError(
+            f"the same piece of work was lost with {MAX_ATTEMPTS} actors; see the logs"
+        )
 
     async def _acquire(self, cost: float) -> _Member:
         async with self._changed:

@@ -8,19 +8,15 @@ from typing import Any, cast
 import ray
 
 from keomni_rl.config.schema import PlacementConfig, RolePlacement
-from keomni_rl.data.audio import load_clip
 from keomni_rl.errors import ConfigError
-
-LOAD_CLIP_RETRIES = 3
 
 
 def join_ray(address: str | None) -> None:
     """Join a cluster, or start one on this machine that ends with this process.
 
-    Token authentication, on by default in current Ray, needs the same mode on every process: the
-    mode is set before Ray reads it, and left alone where the user has set it.
+    Token authentication is on by default in current Ray. For a cluster of its own Ray makes and
+    shares the token; to join another one the user's environment has to name it.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     is_inside_cluster = address is not None or "RAY_ADDRESS" in os.environ
     local: dict[str, Any] = {} if is_inside_cluster else {"include_dashboard": False}
@@ -40,28 +36,36 @@ def join_ray(address: str | None) -> None:
 
 
 def start_actor(actor_class: type, placement: RolePlacement, *args: Any, **kwargs: Any) -> Any:
-    """Start one actor with what its role gets; returns its handle at once."""
-    threads = str(placement.num_threads)
+    """Start one actor with what its role gets; returns its handle at once.
+
+    Ray never restarts an actor by itself: a fresh one must not be given work before it holds the
+    current weights, which `keomni_rl.actors.pool` sees to.
+    """
+    # Roles that share cores take turns: a thread that waits must sleep, not spin.
+    threads = {"OMP_NUM_THREADS": str(placement.num_threads)}
+    on_cpu = {"env_vars": threads | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}}
     return (
         ray.remote(actor_class)
         .options(
             num_cpus=placement.cpus,
             num_gpus=placement.gpus,
             max_restarts=0,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}} if not placement.gpus else None,
+            runtime_env=None if placement.gpus else on_cpu,
         )
         .remote(*args, **kwargs)
     )
 
 
-def load_clip_remotely(path: str, max_audio_s: float) -> Any:
-    """Decode a clip in a Ray worker; the reference's bytes never come to the caller."""
-    return _load_clip.remote(path, max_audio_s)
+def start_helper(actor_class: type, *args: Any, **kwargs: Any) -> Any:
+    """Start an actor without an engine: no reservation, restarted by Ray, its calls repeated.
 
-
-@ray.remote(num_cpus=0, max_retries=LOAD_CLIP_RETRIES)
-def _load_clip(path: str, max_audio_s: float) -> Any:
-    return load_clip(path, max_audio_s=max_audio_s)
+    Only for actors whose answer depends on nothing but the call.
+    """
+    return (
+        ray.remote(actor_class)
+        .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+        .remote(*args, **kwargs)
+    )
 
 
 def check_placement(placement: PlacementConfig, roles: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""How the learner's rank 0 reaches the engines during a weight transfer: Ray calls to all at once."""
+"""How the learner's rank 0 reaches all engines at once during a weight transfer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class RayWeightClient:
         self.num_bytes = buffer.nbytes
         self._call("update_weights", info, ray.put(buffer))
 
-    def finish_weight_update(self, weight_version: str | None = None) -> None:
+    def finish_weight_update(self, weight_version: str | None = None) -> None:  # noqa: ARG002
         """Label the weights with `version` and let every engine go on."""
         self._call("finish_weight_update", self.version)
 

@@ -28,7 +28,9 @@ def group_advantages(
     """
     rewards = np.asarray(rewards_G, np.float64)
     if rewards.size < 2:
-        raise ValueError(f"advantages compare completions of a group, got a group of {rewards.size}")
+        raise ValueError(
+            f"advantages compare completions of a group, got a group of {rewards.size}"
+        )
     if not has_signal(rewards_G):
         return np.zeros(rewards.size, np.float32)
     centred = rewards - rewards.mean()

@@ -5,7 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def k3(policy_logprobs: Float[Tensor, " N"], ref_logprobs: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+def k3(
+    policy_logprobs: Float[Tensor, " N"], ref_logprobs: Float[Tensor, " N"]
+) -> Float[Tensor, " N"]:
     """exp(d) - d - 1 with d = ref - policy: unbiased, never negative, 0 where the two agree.
 
     Source: Schulman, "Approximating KL Divergence" (k3); DeepSeekMath, arXiv 2402.03300,

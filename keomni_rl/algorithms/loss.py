@@ -12,7 +12,7 @@ from torch import Tensor
 from keomni_rl.algorithms.kl import k3
 
 Metrics = dict[str, Tensor]
-"""Names that end in ``_sum`` add up over micro-batches and ranks, those in ``_max`` take the maximum."""
+"""Over micro-batches and ranks names in ``_sum`` add up, those in ``_max`` take the maximum."""
 
 
 def grpo_loss(

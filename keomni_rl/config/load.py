@@ -26,9 +26,9 @@ def load_config(schema: type[ConfigT], words: Sequence[str]) -> ConfigT:
         words: YAML paths and dotted overrides, in the order given on the command line.
 
     Raises:
-        ConfigError: a file is missing or no YAML mapping, a key is unknown, a value is out of range.
+        ConfigError: a file is missing or no mapping, a key is unknown, a value is out of range.
     """
-    merged = OmegaConf.create({})
+    merged: Any = OmegaConf.create({})
     for word in words:
         merged = OmegaConf.merge(merged, _read(word))
     tree = OmegaConf.to_container(merged)
@@ -83,7 +83,7 @@ def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in schema.model_fields.items():
         keys.append(prefix + name)
-        nested = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ()))]
+        nested = [field.annotation, *getattr(field.annotation, "__args__", ())]
         for annotation in nested:
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):
                 keys += _keys(annotation, f"{prefix}{name}.")

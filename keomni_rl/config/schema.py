@@ -79,7 +79,7 @@ class AlgoConfig(Section):
     std_eps: float = Field(1e-4, gt=0)
     """Added to that standard deviation."""
     old_logprobs: Literal["learner", "rollout"] = "learner"
-    """Denominator of the ratio: the learner's own (always 1, as the seeds) or the sampler's."""
+    """Denominator of the ratio: the learner's own (ratio 1, as the seeds) or the sampler's."""
     clip_low: float = Field(0.2, ge=0, lt=1)
     """Ratio is clipped below 1 - this; acts with old_logprobs: rollout."""
     clip_high: float = Field(0.2, ge=0)
@@ -87,7 +87,7 @@ class AlgoConfig(Section):
     importance_cap: float | None = Field(2.0, gt=0)
     """Truncated importance sampling of rollout against learner; null switches it off."""
     aggregation: Literal["sequence", "token", "constant"] = "sequence"
-    """Mean over tokens then sequences (GRPO), over all tokens (DAPO), or by a constant (Dr. GRPO)."""
+    """Mean over tokens then sequences (GRPO), over tokens (DAPO), by a constant (Dr. GRPO)."""
     aggregation_tokens: Positive | None = None
     """The constant, in tokens a sequence."""
 
@@ -96,7 +96,7 @@ class AlgoConfig(Section):
         if (self.aggregation == "constant") != (self.aggregation_tokens is not None):
             raise ValueError(
                 "aggregation_tokens goes with aggregation: constant, and only with it; "
-                f"got aggregation: {self.aggregation}, aggregation_tokens: {self.aggregation_tokens}"
+                f"got {self.aggregation} and {self.aggregation_tokens}"
             )
         if self.old_logprobs == "rollout" and self.importance_cap is not None:
             raise ValueError(
@@ -219,11 +219,11 @@ class RunConfig(Section):
         if self.train.groups_per_step < self.placement.learner.actors:
             raise ValueError(
                 f"train.groups_per_step: {self.train.groups_per_step} is fewer than "
-                f"placement.learner.actors: {self.placement.learner.actors}; each rank needs a group"
+                f"placement.learner.actors: {self.placement.learner.actors}; a rank needs a group"
             )
         if self.rollout.max_new_tokens >= self.rollout.max_model_len:
             raise ValueError(
-                f"rollout.max_new_tokens: {self.rollout.max_new_tokens} leaves no room for a prompt "
+                f"rollout.max_new_tokens: {self.rollout.max_new_tokens} leaves no room for prompts "
                 f"in rollout.max_model_len: {self.rollout.max_model_len}"
             )
         if self.evaluation and self.evaluation.max_new_tokens >= self.rollout.max_model_len:

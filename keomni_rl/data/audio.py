@@ -40,13 +40,15 @@ def load_clip(path: str, *, max_audio_s: float) -> Clip:
 
 
 def read_samples(path: str, *, max_audio_s: float) -> FloatArray:
-    """Decode to mono (mean of the first two channels, as the seeds' loader) at 16 kHz: float32 [N]."""
+    """Decode to mono (mean of the first two channels, as Ke-Omni-R) at 16 kHz: float32 [N]."""
     info = check_header(path, max_audio_s=max_audio_s)
     try:
         with soundfile.SoundFile(path) as file:
             frames = file.read(info.frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); check or replace the file") from error
+        raise DataError(
+            f"{path}: cannot be decoded ({error}); check or replace the file"
+        ) from error
     if len(frames) < info.frames:
         raise DataError(
             f"{path}: truncated, its header promises {info.frames} frames and {len(frames)} are "
@@ -81,6 +83,10 @@ def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo"
     low, high = FILE_RATES_HZ
     if not low <= info.samplerate <= high:
         raise DataError(f"{path}: sample rate {info.samplerate} Hz, wanted {low} to {high} Hz")
+    if (missing := _missing_bytes(path)) > 0:
+        raise DataError(
+            f"{path}: truncated, {missing} bytes fewer than its header promises; copy it again"
+        )
     if info.channels > MAX_CHANNELS:
         raise DataError(f"{path}: {info.channels} channels, wanted at most {MAX_CHANNELS}")
     if info.duration < MIN_SECONDS:
@@ -91,6 +97,17 @@ def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo"
             "raise data.max_audio_s"
         )
     return info
+
+
+def _missing_bytes(path: str) -> int:
+    """How many bytes a RIFF file lacks; libsndfile reads a shortened one without a word."""
+    with Path(path).open("rb") as file:
+        head = file.read(8)
+    size = int.from_bytes(head[4:8], "little")
+    is_unknown = size in (0, 0xFFFFFFFF)  # written as a stream, before the size was known
+    if head[:4] != b"RIFF" or is_unknown:
+        return 0
+    return size + 8 - Path(path).stat().st_size
 
 
 def log_mel(samples: FloatArray) -> FloatArray:

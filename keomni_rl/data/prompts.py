@@ -1,4 +1,4 @@
-"""The one template that turns a question into the text a model reads, and its answer back into parts.
+"""The one template: a question becomes the text a model reads, its answer comes apart again.
 
 Training and evaluation both come through here, so they cannot drift apart.
 """

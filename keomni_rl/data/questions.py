@@ -49,7 +49,7 @@ class _QuestionFile:
         self._path = path
         # Only text files can be malformed within a row; Parquet rows are checked as they are read.
         self._offsets = _check_lines(path) if FORMATS[path.suffix] == "json" else None
-        self._table = None if self._offsets is not None else _load_parquet(path)
+        self._table: Any = None if self._offsets is not None else _load_parquet(path)
 
     def __len__(self) -> int:
         return len(self._table) if self._offsets is None else len(self._offsets)
@@ -106,7 +106,9 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
-                raise DataError(f"{path}, line {number}: over {MAX_LINE_BYTES} bytes; not a question")
+                raise DataError(
+                    f"{path}, line {number}: over {MAX_LINE_BYTES} bytes; not a question"
+                )
             if line.strip():
                 yield number, offset, line
             offset += len(line)
@@ -136,7 +138,9 @@ def parse_question(row: Any, folder: Path, where: str) -> Question:
     if len(set(choices)) < 2 or len(set(choices)) != len(choices):
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted two or more different ones")
     if row["answer"] not in choices:
-        raise DataError(f"{where}: the answer {row['answer']!r} is not among the choices {choices!r}")
+        raise DataError(
+            f"{where}: the answer {row['answer']!r} is not among the choices {choices!r}"
+        )
     return Question(
         id=str(row["id"]),
         question=row["question"],

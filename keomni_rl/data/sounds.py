@@ -170,9 +170,7 @@ def guitar(d: Draw) -> Wave:
     """Plucked: harmonics that die away, the high ones first."""
     f0, plucks = d.uniform(150, 300), d.uniform(1.8, 2.6)
     since = (d.t * plucks % 1.0) / plucks
-    parts = [
-        np.sin(2 * np.pi * f0 * n * d.t) / n * np.exp(-since * n * 4) for n in range(1, 9)
-    ]
+    parts = [np.sin(2 * np.pi * f0 * n * d.t) / n * np.exp(-since * n * 4) for n in range(1, 9)]
     return np.sum(parts, axis=0)
 
 

@@ -53,9 +53,7 @@ KINDS = {
         ("What is the tempo?", "How fast is the beat?"),
     ),
     "timbre": Kind("music", "Instrumentation", "medium", ("Which instrument is playing?",)),
-    "vowel": Kind(
-        "speech", "Phonological Sequence Decoding", "hard", ("Which vowel is spoken?",)
-    ),
+    "vowel": Kind("speech", "Phonological Sequence Decoding", "hard", ("Which vowel is spoken?",)),
     "syllables": Kind("speech", "Counting", "hard", ("How many syllables are spoken?",)),
     "voice": Kind("speech", "Multi Speaker Role Mapping", "easy", ("How does the voice sound?",)),
 }

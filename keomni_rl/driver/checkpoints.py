@@ -33,7 +33,7 @@ class RunState(BaseModel):
     step: int = 0
     """Optimizer steps done, which is the policy version too."""
     position: int = 0
-    """Groups of the prompt stream that were trained on or dropped; the next one is generated anew."""
+    """Groups of the prompt stream that were trained on or dropped; the next is generated anew."""
 
 
 async def save_checkpoint(
@@ -80,7 +80,9 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
             continue
         return path, RunState.model_validate_json((path / STATE).read_text())
     if found:
-        raise CheckpointError(f"{folder}: all {len(found)} checkpoints are damaged; start a new run")
+        raise CheckpointError(
+            f"{folder}: all {len(found)} checkpoints are damaged; start a new run"
+        )
     return None
 
 

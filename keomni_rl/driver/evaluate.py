@@ -9,7 +9,6 @@ from pathlib import Path
 
 import ray
 
-from keomni_rl.actors.remote import load_clip_remotely
 from keomni_rl.config.schema import EvaluationConfig
 from keomni_rl.data.mmau import detect_version, write_predictions
 from keomni_rl.data.prompts import make_prompt
@@ -33,10 +32,11 @@ class Evaluation:
         self._task: asyncio.Task[Summary] | None = None
 
     def is_due(self, step: int) -> bool:
-        """Whether the policy after ``step`` steps is to be evaluated."""
-        is_last = step == self._run.config.train.max_steps
+        """Whether the policy after ``step`` steps is to be evaluated and has not been."""
         every = self._config.every_steps
-        return is_last or (every > 0 and step % every == 0)
+        is_end = step in (0, self._run.config.train.max_steps)
+        is_wanted = is_end or (every > 0 and step % every == 0)
+        return is_wanted and not (self._folder(step) / "summary.json").exists()
 
     async def start(self, version: int) -> None:
         """Give the evaluators the learner's weights and let them begin."""
@@ -53,13 +53,16 @@ class Evaluation:
         self._task = None
         return summary_metrics(summary)
 
-    async def finish(self, version: int) -> None:
+    async def finish(self) -> None:
         """Wait for the last evaluation."""
         if self._task:
             await self._task
 
+    def _folder(self, version: int) -> Path:
+        return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
+
     async def _evaluate(self, version: int) -> Summary:
-        folder = self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
+        folder = self._folder(version)
         folder.mkdir(parents=True, exist_ok=True)
         answered = {p["id"]: Prediction(**p) for p in read_lines(folder / "predictions.jsonl")}
         await self._answer_all(folder, version, answered)
@@ -102,7 +105,7 @@ class Evaluation:
             prompt: Prompt = make_prompt(
                 question, think=config.data.think, think_max_words=config.data.think_max_words
             )
-            clip = load_clip_remotely(question.audio, config.data.max_audio_s)
+            clip = self._run.audio.load.remote(question.audio)
             sampling = Sampling(
                 num_completions=1,
                 max_new_tokens=self._config.max_new_tokens,
@@ -112,7 +115,10 @@ class Evaluation:
             assert self._run.evaluators is not None
             return await self._run.evaluators.run(
                 lambda actor, attempt: actor.answer.remote(
-                    GroupKey(f"{self._run.id}-eval{version}", index, attempt), prompt, clip, sampling
+                    GroupKey(f"{self._run.id}-eval{version}", index, attempt),
+                    prompt,
+                    clip,
+                    sampling,
                 ),
                 cost=self._config.max_new_tokens,
             )

@@ -12,7 +12,7 @@ from keomni_rl.types import FinishReason, RolloutGroup
 def group_metrics(
     groups: Sequence[RolloutGroup], *, policy_version: int, think_max_words: int
 ) -> dict[str, float]:
-    """Means over the step's completions (rewards, lengths) and over its groups (spread, staleness)."""
+    """Means over the step's completions (rewards, lengths) and its groups (spread, staleness)."""
     completions = [c for g in groups for c in g.group.completions]
     rewards = [r for g in groups for r in g.rewards]
     totals = [[r.total for r in g.rewards] for g in groups]

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from keomni_rl.actors.remote import load_clip_remotely
 from keomni_rl.algorithms.advantage import group_advantages
 from keomni_rl.driver.run import Run
 from keomni_rl.engines.specs import Sampling
@@ -30,7 +29,7 @@ async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
     the same time. Unblocked by: their answers.
     """
     config = run.config
-    clip = load_clip_remotely(prompt.question.audio, config.data.max_audio_s)
+    clip = run.audio.load.remote(prompt.question.audio)
     sampling = Sampling(
         num_completions=config.rollout.group_size,
         max_new_tokens=config.rollout.max_new_tokens,

@@ -58,7 +58,7 @@ class Loop:
         Consumes: the prompt stream. Waits for: groups, the learner, publication, and for an
         evaluation only when the next one is due. Unblocked by: the actors.
         """
-        if self._evaluation and self._step == 0:
+        if self._evaluation and self._evaluation.is_due(self._step):
             await self._evaluation.start(self._step)
         self._fill_slots()
         try:
@@ -73,7 +73,7 @@ class Loop:
                 task.cancel()
             await asyncio.gather(*self._alive.values(), return_exceptions=True)
         if self._evaluation:
-            await self._evaluation.finish(self._step)
+            await self._evaluation.finish()
 
     async def _one_step(self) -> dict[str, float]:
         started = time.monotonic()
@@ -102,16 +102,20 @@ class Loop:
             await self._evaluation.start(self._step)
         ended = time.monotonic()
         tokens = sum(len(c.token_ids) for r in rollouts for c in r.group.completions)
-        return metrics | _means([a.seconds for a in arrived]) | {
-            "rollout/dropped_equal_groups": float(dropped),
-            "rollout/tokens_per_s": tokens / (ended - started),
-            "publish/bytes": float(num_bytes),
-            "time/wait_s": collected - started,
-            "time/learner_s": learned - collected,
-            "time/publish_s": published - learned,
-            "time/rest_s": ended - published,
-            "time/step_s": ended - started,
-        }
+        return (
+            metrics
+            | _means([a.seconds for a in arrived])
+            | {
+                "rollout/dropped_equal_groups": float(dropped),
+                "rollout/tokens_per_s": tokens / (ended - started),
+                "publish/bytes": float(num_bytes),
+                "time/wait_s": collected - started,
+                "time/learner_s": learned - collected,
+                "time/publish_s": published - learned,
+                "time/rest_s": ended - published,
+                "time/step_s": ended - started,
+            }
+        )
 
     def _fill_slots(self) -> None:
         while len(self._alive) < self._config.slots:
@@ -123,7 +127,7 @@ class Loop:
         self._alive[index] = asyncio.create_task(travel(self._run, index, self._stream[index]))
 
     async def _next_groups(self) -> tuple[list[Arrived], int]:
-        """The oldest groups alive, as many as a step takes, and how many were dropped among them."""
+        """The oldest groups alive, as many as a step takes, and how many were dropped."""
         groups: list[Arrived] = []
         dropped = 0
         while len(groups) < self._config.train.groups_per_step:
@@ -134,7 +138,9 @@ class Loop:
             rewards = [reward.total for reward in arrived.rollout.rewards]
             if self._config.train.dynamic_sampling and not has_signal(rewards):
                 dropped += 1
-                write_event(self._config.run_dir, "group dropped", index=index, reason="equal rewards")
+                write_event(
+                    self._config.run_dir, "group dropped", index=index, reason="equal rewards"
+                )
                 self._start_group()
                 continue
             groups.append(arrived)

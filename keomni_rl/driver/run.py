@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.actors.audio import AudioActor
 from keomni_rl.actors.engine_actor import EvaluatorActor, RolloutActor
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.actors.reference import ReferenceActor
-from keomni_rl.actors.remote import start_actor
+from keomni_rl.actors.remote import start_actor, start_helper
 from keomni_rl.actors.reward import RewardActor
 from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.engines.specs import EngineSpec, LearnerSpec, ReferenceSpec
 from keomni_rl.errors import WeightSyncError
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Group, Prediction
-
-REWARD_PLACEMENT = RolePlacement(gpus=0, cpus=0)
 
 
 @dataclass(eq=False)
@@ -35,6 +34,7 @@ class Run:
     learner: LearnerGroup
     rollouts: ActorPool[Group]
     evaluators: ActorPool[Prediction] | None
+    audio: Any
     reward: Any
     reference: Any | None
     version: int = 0
@@ -57,7 +57,9 @@ class Run:
             id=f"{config.run_dir.name}-{time.time_ns():x}",
             learner=LearnerGroup(place.learner, config.algo),
             rollouts=ActorPool(
-                lambda: start_actor(RolloutActor, place.rollout, _engine(config, "rollout", backend)),
+                lambda: start_actor(
+                    RolloutActor, place.rollout, _engine(config, "rollout", backend)
+                ),
                 place.rollout.actors,
                 restore=lambda handle: run.restore("rollout", handle),
                 on_loss=lambda cause: write_event(
@@ -76,9 +78,9 @@ class Run:
             )
             if config.evaluation
             else None,
-            reward=start_actor(
+            audio=start_helper(AudioActor, max_audio_s=config.data.max_audio_s),
+            reward=start_helper(
                 RewardActor,
-                REWARD_PLACEMENT,
                 config.reward.weights,
                 think=config.data.think,
                 think_max_words=config.data.think_max_words,
@@ -157,7 +159,7 @@ class Run:
 
 
 def choose_backend(config: RunConfig) -> str:
-    """vLLM's weight-transfer backend for what the actors have."""
+    """VLLM's weight-transfer backend for what the actors have."""
     return "nccl" if config.placement.rollout.gpus and config.placement.learner.gpus else "cpu"
 
 

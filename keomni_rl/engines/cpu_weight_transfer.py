@@ -37,7 +37,7 @@ ALIGNMENT_BYTES = 64
 
 
 def register() -> None:
-    """Make the backend known to vLLM; called in every vLLM process through its plugin entry point."""
+    """Make the backend known to vLLM, which calls this in every process as a plugin."""
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, CpuWeightTransferEngine)
         WeightTransferTrainerFactory.register_engine(BACKEND, CpuTrainerWeightTransferEngine)

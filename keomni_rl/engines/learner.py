@@ -37,7 +37,7 @@ NUM_PROBE_FRAMES = 100
 class GuardedAdamW(torch.optim.AdamW):
     """AdamW that refuses to step on a gradient that is not finite."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Step, or raise NonFiniteLossError with all weights as they were."""
         for group in self.param_groups:
             for param in group["params"]:
@@ -78,7 +78,12 @@ class LearnerEngine:
 
     def _build_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         c = self.spec.learner
-        settings = {"lr": c.lr, "betas": c.betas, "eps": c.eps, "weight_decay": c.weight_decay}
+        settings: dict[str, Any] = {
+            "lr": c.lr,
+            "betas": c.betas,
+            "eps": c.eps,
+            "weight_decay": c.weight_decay,
+        }
         if c.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 

@@ -59,7 +59,7 @@ def load_policy(network: nn.Module, folder: Path) -> None:
     Raises:
         CheckpointError: the checkpoint holds other parameters than the network.
     """
-    stored = dict(_stored(folder, "policy"))
+    stored = dict(read_policy(folder))
     params = dict(network.named_parameters())
     if different := sorted(stored.keys() ^ params.keys()):
         raise CheckpointError(
@@ -152,3 +152,6 @@ def _stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, tensors.get_tensor(name)
 
 
+def read_policy(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights of a learner checkpoint under bare names, in float32, one at a time."""
+    return _stored(folder, "policy")

@@ -110,10 +110,11 @@ class RolloutEngine:
         }
         final = None
         try:
-            async for final in self._engine.generate(
+            answers = self._engine.generate(
                 request, params, request_id=f"{key.run}-{key.index}-{key.attempt}"
-            ):
-                pass
+            )
+            async for answer in answers:
+                final = answer
         except EngineDeadError as error:
             raise EngineError(f"the vLLM engine died while answering {prompt.id!r}") from error
         if final is None or not final.finished:

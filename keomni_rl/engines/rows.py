@@ -9,6 +9,9 @@ import torch
 from keomni_rl.models.shared_prefix import PackedRows
 from keomni_rl.types import Clip, FloatArray, RolloutGroup
 
+LIKE = 0.75
+"""A row joins a longer one only if it is this share of its length: the rest would be padding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -43,7 +46,9 @@ class MicroBatch:
 
         ref = None
         if all(row.rollout.ref_logprobs is not None for row in rows):
-            ref = tensor(np.concatenate([t for row in rows for t in row.rollout.ref_logprobs or ()]))
+            ref = tensor(
+                np.concatenate([t for row in rows for t in row.rollout.ref_logprobs or ()])
+            )
         return cls(
             rows=pack([row.rollout for row in rows], [row.clip for row in rows], device),
             rollout_logprobs_N=tensor(np.concatenate([c.rollout_logprobs for c in completions])),
@@ -80,7 +85,8 @@ def split_rows(num_tokens: Sequence[int], micro_batch_tokens: int) -> list[list[
     batches: list[list[int]] = []
     for index in sorted(range(len(num_tokens)), key=lambda i: -num_tokens[i]):
         width = num_tokens[batches[-1][0]] if batches else 0
-        if batches and width * (len(batches[-1]) + 1) <= micro_batch_tokens:
+        is_like = num_tokens[index] >= LIKE * width
+        if batches and is_like and width * (len(batches[-1]) + 1) <= micro_batch_tokens:
             batches[-1].append(index)
         else:
             batches.append([index])

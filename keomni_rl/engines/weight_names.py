@@ -1,4 +1,4 @@
-"""Asks an engine which weights it expects, so that a transfer that would not fit is named before it.
+"""Asks an engine which weights it expects, so that one that would not fit is named in time.
 
 `WeightNames` is mixed into vLLM's worker (``worker_extension_cls``) and runs in the engine's own
 process, where the truth is: the parameters of the model that was built.

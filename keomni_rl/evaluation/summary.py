@@ -1,4 +1,4 @@
-"""A score with all that is needed to trust it: interval, table by task, version, what was missing."""
+"""A score with what is needed to trust it: interval, table by task, version, what was missing."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def summarise(
         if q.id in found
     )
     return Summary(
-        **share(lambda q: True).model_dump(),
+        **share(lambda _: True).model_dump(),
         format=formed / len(questions),
         by_task=by("task", TASKS),
         by_difficulty=by("difficulty", DIFFICULTIES),

@@ -7,7 +7,7 @@ WORD = re.compile(r"\b\w+\b")
 
 
 def string_match(answer: str, prediction: str, choices: Sequence[str]) -> bool:
-    """Right if the prediction has every word of the answer and no word that only wrong choices have.
+    """Right if the prediction has all words of the answer and none that only wrong choices have.
 
     Words are compared as sets in lower case, so order and repetition do not count. A choice whose
     words are those of the answer excludes nothing.

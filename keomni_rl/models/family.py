@@ -15,7 +15,6 @@ from keomni_rl.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 FAMILIES = {
     "qwen2_5_omni": "keomni_rl.models.qwen2_5_omni",
@@ -31,17 +30,17 @@ class Family(Protocol):
     wire_prefix: str
     """Put before a trained parameter's name to get the name vLLM loads it under."""
 
-    def load(self, path: Path, dtype: "torch.dtype") -> "nn.Module":
+    def load(self, path: Path, dtype: "torch.dtype") -> Any:
         """Load the trained part (no talker, no vision tower) from either checkpoint layout."""
 
     def embed(
-        self, model: "nn.Module", ids_BS: "torch.Tensor", mels: Sequence["torch.Tensor"]
+        self, model: Any, ids_BS: "torch.Tensor", mels: Sequence["torch.Tensor"]
     ) -> "torch.Tensor":
         """Token embeddings with the audio of ``mels`` ([128, F] each) in place: [B, S, D]."""
 
     def decode(
         self,
-        model: "nn.Module",
+        model: Any,
         embeds_BSD: "torch.Tensor",
         mask_B1SS: "torch.Tensor",
         positions_BS: "torch.Tensor",
@@ -52,10 +51,10 @@ class Family(Protocol):
         """The tokenizer with its feature extractor and chat template."""
 
     def chat_text(self, processor: Any, text: str) -> str:
-        """The chat prompt with one audio placeholder before ``text``, up to the assistant's turn."""
+        """The chat prompt, one audio placeholder before ``text``, up to the assistant's turn."""
 
     def prompt_ids(self, processor: Any, text: str, num_mel_frames: int) -> list[int]:
-        """Token ids of the chat prompt with its placeholder expanded, as the engine must see them."""
+        """Token ids of the chat prompt with its placeholder expanded, as the engine has them."""
 
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of multimodal placeholders, which a policy must never sample."""
@@ -80,8 +79,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def find_family(path: Path) -> Family:
-    """The family of a model folder.
+def family_module(path: Path) -> str:
+    """The module of a model folder's family, without importing it.
 
     Raises:
         CheckpointError: the folder's ``model_type`` is of no known family.
@@ -92,5 +91,10 @@ def find_family(path: Path) -> Family:
             f"{path}: model_type {model_type!r} is of no known family, wanted one of "
             f"{', '.join(sorted(FAMILIES))}; use such a model or add a family to keomni_rl/models"
         )
-    family: Family = import_module(FAMILIES[model_type]).FAMILY
+    return FAMILIES[model_type]
+
+
+def find_family(path: Path) -> Family:
+    """The family of a model folder; raises as `family_module`."""
+    family: Family = import_module(family_module(path)).FAMILY
     return family

@@ -11,7 +11,7 @@ CHUNK_LOGITS = 2**26
 
 
 def chunked_logprobs(
-    head: nn.Module,
+    head: nn.Linear,
     hidden_ND: torch.Tensor,
     targets_N: torch.Tensor,
     *,
@@ -19,7 +19,7 @@ def chunked_logprobs(
     temperature: float = 1.0,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> torch.Tensor:
-    """log softmax(head(hidden) / temperature)[target], float32 [N].
+    """Log softmax(head(hidden) / temperature)[target], float32 [N].
 
     The rows are taken in chunks of ``chunk_logits / V``; backward computes a chunk's logits
     again instead of keeping them, so memory is O(chunk * V) for any N.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     Qwen2_5OmniProcessor,
     Qwen2_5OmniThinkerConfig,
@@ -38,7 +37,7 @@ class Qwen2_5Omni:
     name = "qwen2_5_omni"
     wire_prefix = "thinker."
 
-    def load(self, path: Path, dtype: torch.dtype) -> nn.Module:
+    def load(self, path: Path, dtype: torch.dtype) -> Any:
         """Load the thinker without its vision tower; both layouts are accepted."""
         raw = read_config(path)
         config = Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw))
@@ -55,9 +54,7 @@ class Qwen2_5Omni:
         model.config.use_cache = False
         return model
 
-    def embed(
-        self, model: nn.Module, ids_BS: torch.Tensor, mels: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
+    def embed(self, model: Any, ids_BS: torch.Tensor, mels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Embed tokens and put each clip's audio features where its placeholders are."""
         embeds_BSD = model.get_input_embeddings()(ids_BS)
         frames = torch.tensor([mel.shape[1] for mel in mels], device=ids_BS.device)
@@ -67,7 +64,7 @@ class Qwen2_5Omni:
             feature_lens=frames,
             aftercnn_lens=(frames - 1) // 2 + 1,
         ).last_hidden_state
-        is_audio = ids_BS == model.config.audio_token_id
+        is_audio: torch.Tensor = ids_BS == model.config.audio_token_id
         if int(is_audio.sum()) != audio.shape[0]:
             raise ValueError(
                 f"{int(is_audio.sum())} audio placeholders for {audio.shape[0]} audio embeddings: "
@@ -77,7 +74,7 @@ class Qwen2_5Omni:
 
     def decode(
         self,
-        model: nn.Module,
+        model: Any,
         embeds_BSD: torch.Tensor,
         mask_B1SS: torch.Tensor,
         positions_BS: torch.Tensor,

@@ -4,12 +4,12 @@ Each completion sees the prompt and itself only, and its positions go on from th
 the log-probabilities and gradients are those of G padded rows, at a fraction of the tokens. A row
 with a single completion is the ordinary padded form: there is no second implementation.
 
-Legend: B rows, S tokens of the longest row, N completion tokens of all rows, P prompt, T completion.
+Legend: B rows, S tokens of the longest row, N completion tokens of all rows, D width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ class Policy(nn.Module):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network  # its attributes are the architecture's own
         self.family = family
         self.temperature = temperature
         self.forbidden_tokens = list(forbidden_tokens)

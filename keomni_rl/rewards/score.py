@@ -27,7 +27,7 @@ def reward_functions(
     known: dict[str, RewardFunction] = {
         "accuracy": accuracy,
         "format": partial(format_reward, think=think),
-        "think_length": lambda text, prompt: within_limit(text, think_max_words),
+        "think_length": lambda text, _: within_limit(text, think_max_words),
     }
     return {name: known[name] if name in known else _imported(name) for name in names}
 
@@ -61,7 +61,8 @@ def _score_one(
             value = function(text, prompt)
         except Exception as error:
             raise RewardError(
-                f"reward {name!r} raised {error!r} on question {prompt.id!r}, completion {text[:200]!r}"
+                f"reward {name!r} raised {error!r} on question {prompt.id!r}, completion "
+                f"{text[:200]!r}"
             ) from error
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise RewardError(

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint, format, types, floors.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scripts/setup.sh
+export PATH=${VIRTUAL_ENV:-$PWD/.venv}/bin:$PATH
+ruff check .
+ruff format --check .
+mypy
+lint-imports

@@ -1,0 +1,74 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from keomni_rl import errors, types
+from keomni_rl.config import RunConfig, load_config, to_yaml
+from keomni_rl.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+NEEDED = ["run_dir=runs/x", "model.path=m", "data.train=[t.jsonl]"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_configuration_is_valid(path):
+    load_config(RunConfig, [str(path), *NEEDED, "evaluation.file=e.json"])
+
+
+def test_the_later_word_wins_and_the_resolved_configuration_reads_back(tmp_path):
+    (tmp_path / "a.yaml").write_text("rollout: {group_size: 4}\ntrain: {max_steps: 7}\n")
+    config = load_config(RunConfig, [*NEEDED, str(tmp_path / "a.yaml"), "rollout.group_size=16"])
+    assert (config.rollout.group_size, config.train.max_steps) == (16, 7)
+    (tmp_path / "resolved.yaml").write_text(to_yaml(config))
+    assert load_config(RunConfig, [str(tmp_path / "resolved.yaml")]) == config
+
+
+def test_defaults_are_the_ke_omni_r_recipe():
+    config = load_config(RunConfig, NEEDED)
+    assert (config.rollout.group_size, config.rollout.max_new_tokens) == (8, 64)
+    assert (config.rollout.temperature, config.algo.beta, config.learner.lr) == (1.0, 0.01, 1e-6)
+    assert (config.algo.std_eps, config.algo.divide_by_std) == (1e-4, True)
+    assert (config.algo.aggregation, config.algo.old_logprobs) == ("sequence", "learner")
+    assert config.reward.weights == {"accuracy": 2.0, "format": 1.0}
+    assert (config.train.max_steps, config.train.seed) == (6400, 42)
+    assert (config.learner.lr_schedule, config.learner.max_grad_norm) == ("linear", 1.0)
+    assert (config.data.think, config.data.think_max_words) == (True, 50)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["rollout.groupsize=4"],
+            "unknown configuration key 'rollout.groupsize'; did you mean 'rollout.group_size'",
+        ),
+        (["rollout.group_size=1"], "rollout.group_size: .*greater than or equal to 2, got 1"),
+        (["algo.aggregation=constant"], "aggregation_tokens goes with aggregation: constant"),
+        (["algo.old_logprobs=rollout"], "set importance_cap: null"),
+        (["placement.learner.actors=9"], "each rank needs a group"),
+        (["rollout.max_new_tokens=4096"], "leaves no room for"),
+        (["none.yaml"], "none.yaml: no such configuration file"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(words, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(RunConfig, [*NEEDED, *words])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_mapping_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml: wanted a mapping"):
+        load_config(RunConfig, [str(tmp_path / "a.yaml")])
+    (tmp_path / "b.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"b\.yaml: not readable as YAML"):
+        load_config(RunConfig, [str(tmp_path / "b.yaml")])
+
+
+def test_errors_and_carriers_survive_a_process_boundary():
+    for name, thing in vars(errors).items():
+        if isinstance(thing, type) and issubclass(thing, Exception):
+            assert str(pickle.loads(pickle.dumps(thing("what, where")))) == "what, where", name
+    key = types.GroupKey("run", 3, 1)
+    assert pickle.loads(pickle.dumps(key)) == key
