@@ -1,0 +1,50 @@
+"""Training on sounds that the project did not make: recordings from Debian and a speech synthesiser."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+RECORDINGS = {
+    "Front_Center": "front",
+    "Front_Left": "left",
+    "Front_Right": "right",
+    "Rear_Center": "rear",
+}
+WORDS = ("mountain", "river", "seven", "green")
+
+
+def test_a_folder_of_recordings_and_speech(inputs, tmp_path):
+    rows = []
+    for name, answer in RECORDINGS.items():
+        source = Path("/usr/share/sounds/alsa") / f"{name}.wav"
+        shutil.copy(source, tmp_path / f"{name}.wav")
+        rows.append((f"{name}.wav", "Which side is named?", list(RECORDINGS.values()), answer))
+    for word in WORDS:
+        subprocess.run(["espeak-ng", "-w", tmp_path / f"{word}.wav", word], check=True)
+        rows.append((f"{word}.wav", "Which word is spoken?", list(WORDS), word))
+    with (tmp_path / "mine.jsonl").open("w") as file:
+        for audio, question, choices, answer in rows:
+            row = {
+                "id": audio,
+                "question": question,
+                "choices": choices,
+                "answer": answer,
+                "audio": audio,
+            }
+            file.write(json.dumps(row) + "\n")
+    run = inputs.run(
+        tmp_path / "run",
+        f"data.train=[{tmp_path / 'mine.jsonl'}]",
+        "evaluation=null",
+        "train.max_steps=2",
+        "train.groups_per_step=8",
+        "checkpoint.every_steps=2",
+    )
+    assert [m["step"] for m in run.metrics] == [1, 2]
+    assert all(m["kl/rollout_policy_max"] < 1e-4 for m in run.metrics)
+    assert {
+        json.loads(line)["audio"].rsplit("/")[-1]
+        for f in (run.path / "rollouts").iterdir()
+        for line in f.read_text().splitlines()
+    } <= {r[0] for r in rows}

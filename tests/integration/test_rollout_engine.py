@@ -1,0 +1,220 @@
+"""The real vLLM engine on CPU: what it samples, what it serves after new weights."""
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+from vllm.distributed.weight_transfer.base import ModuleSource, ParamMeta
+
+from keomni_rl.data.audio import load_clip
+from keomni_rl.data.prompts import make_prompt
+from keomni_rl.data.questions import QuestionSet
+from keomni_rl.engines.cpu_weight_transfer import (
+    CpuTrainerInitInfo,
+    CpuTrainerWeightTransferEngine,
+)
+from keomni_rl.engines.rollout import RolloutEngine
+from keomni_rl.engines.specs import EngineSpec, Sampling
+from keomni_rl.models.family import find_family
+from keomni_rl.models.shared_prefix import PackedRows, Policy
+from keomni_rl.types import FinishReason, GroupKey
+
+SAMPLING = Sampling(num_completions=4, max_new_tokens=24, temperature=1.0, seed=5)
+
+
+class Source(ModuleSource):
+    """The network's weights under their wire names."""
+
+    def metadata(self):
+        return [ParamMeta("thinker." + m.name, m.dtype, m.shape) for m in super().metadata()]
+
+    def __iter__(self):
+        return (("thinker." + name, tensor.detach()) for name, tensor in super().__iter__())
+
+
+class Client:
+    """Calls the engine from the sender's thread, as Ray calls would."""
+
+    def __init__(self, engine, loop):
+        self.engine, self.loop, self.version, self.num_updates = engine, loop, 0, 0
+
+    def _run(self, call):
+        return asyncio.run_coroutine_threadsafe(call, self.loop).result(timeout=60)
+
+    def init_weight_transfer_engine(self, init_info):
+        self._run(self.engine.init_weight_transfer(init_info))
+
+    def start_weight_update(self):
+        self._run(self.engine.start_weight_update())
+
+    def update_weights(self, update_info):
+        self.num_updates += 1
+        self._run(self.engine.update_weights(update_info))
+
+    def finish_weight_update(self, weight_version=None):
+        self._run(self.engine.finish_weight_update(self.version))
+
+
+class Bench:
+    """One engine with a network of ours beside it."""
+
+    def __init__(self, inputs, loop):
+        self.loop = loop
+        self.family = find_family(inputs.model)
+        self.network = self.family.load(inputs.model, torch.float32)
+        forbidden = self.family.forbidden_tokens(self.family.load_processor(inputs.model))
+        self.policy = Policy(self.network, self.family, forbidden_tokens=forbidden)
+        self.engine = RolloutEngine(
+            EngineSpec(
+                model=inputs.model,
+                dtype="float32",
+                awaits_weights=True,
+                max_model_len=1024,
+                max_num_seqs=64,
+                tensor_parallel=0,
+                gpu_memory_utilization=0.9,
+                kv_cache_gib=1,
+                num_threads=2,
+                backend="cpu",
+            )
+        )
+        self.client = Client(self.engine, loop)
+        questions = QuestionSet([inputs.train])
+        self.prompts = [make_prompt(questions[i], think=True, think_max_words=50) for i in range(6)]
+        self.clips = [load_clip(p.question.audio, max_audio_s=30) for p in self.prompts]
+        self.number = 0
+
+    async def send(self, version):
+        self.client.version = version
+        sender = await asyncio.to_thread(
+            CpuTrainerWeightTransferEngine.trainer_init,
+            CpuTrainerInitInfo(rank=0),
+            client=self.client,
+            source=Source(self.network),
+        )
+        await asyncio.to_thread(sender.send_weights)
+
+    async def sample(self, sampling=SAMPLING):
+        self.number += 1
+        return await asyncio.gather(
+            *(
+                self.engine.generate(GroupKey(f"run{self.number}", i), p, c, sampling)
+                for i, (p, c) in enumerate(zip(self.prompts, self.clips))
+            )
+        )
+
+    def largest_difference(self, groups) -> float:
+        rows = PackedRows.pack(
+            [g.prompt_ids for g in groups],
+            [[c.token_ids for c in g.completions] for g in groups],
+            [c.mel for c in self.clips],
+        )
+        sampled = np.concatenate([c.rollout_logprobs for g in groups for c in g.completions])
+        with torch.no_grad():
+            return float((self.policy(rows) - torch.from_numpy(sampled)).abs().max())
+
+
+@pytest.fixture(scope="module")
+def loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def bench(inputs, loop):
+    async def build():
+        bench = Bench(inputs, loop)
+        await bench.send(1)
+        return bench
+
+    bench = loop.run_until_complete(build())
+    yield bench
+    bench.engine.shutdown()
+
+
+def test_engine_and_learner_agree_and_see_the_same_tokens(bench, loop):
+    groups = loop.run_until_complete(bench.sample())
+    assert bench.largest_difference(groups) < 1e-5
+    processor = bench.family.load_processor(bench.engine._folder.name + "/model")
+    for group, prompt, clip in zip(groups, bench.prompts, bench.clips):
+        ids = bench.family.prompt_ids(processor, prompt.text, clip.mel.shape[1])
+        assert group.prompt_ids.tolist() == ids
+        for completion in group.completions:
+            assert len(completion.token_ids) == len(completion.rollout_logprobs)
+            is_stop = completion.finish_reason == FinishReason.STOP
+            assert is_stop == (completion.token_ids[-1] == processor.tokenizer.eos_token_id)
+
+
+def test_the_same_seed_gives_the_same_group(bench, loop):
+    async def twice():
+        return await bench.sample(), await bench.sample()
+
+    first, second = loop.run_until_complete(twice())
+    for a, b in zip(first, second):
+        for c, d in zip(a.completions, b.completions):
+            assert c.token_ids.tolist() == d.token_ids.tolist()
+    tokens = [tuple(c.token_ids.tolist()) for c in first[0].completions]
+    assert len(set(tokens)) > 1  # and the completions of a group differ
+
+
+def test_names_that_do_not_fit_are_found(bench, loop):
+    names = [m.name for m in Source(bench.network).metadata()]
+    assert loop.run_until_complete(bench.engine.compare_weight_names(names)) == ([], [])
+    changed = [n for n in names if not n.endswith("layers.1.self_attn.k_proj.weight")]
+    missing, unknown = loop.run_until_complete(
+        bench.engine.compare_weight_names([*changed, "thinker.model.extra.weight"])
+    )
+    assert missing == [
+        "audio_tower.layers.1.self_attn.k_proj.weight",
+        "language_model.model.layers.1.self_attn.k_proj.weight",
+    ]
+    assert unknown == ["language_model.model.extra.weight"]
+
+
+def test_a_withheld_transfer_shows_and_a_new_audio_tower_is_heard(bench, loop):
+    """Only the audio tower changes: cached audio embeddings must go with the weights."""
+
+    async def scenario():
+        before = await bench.sample()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for parameter in bench.network.audio_tower.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+        withheld = await bench.sample()
+        updates = bench.client.num_updates
+        await bench.send(2)
+        return before, withheld, await bench.sample(), bench.client.num_updates - updates
+
+    before, withheld, after, num_updates = loop.run_until_complete(scenario())
+    assert bench.largest_difference(before) > 1e-2  # the network moved on, the engine had not
+    assert bench.largest_difference(withheld) > 1e-2
+    assert bench.largest_difference(after) < 1e-5
+    assert num_updates == 1  # one call, however many parameters
+    versions = [
+        {c.policy_version for g in groups for c in g.completions} for groups in (withheld, after)
+    ]
+    assert versions == [{(1, 1)}, {(2, 2)}]
+
+
+def test_completions_in_flight_go_on_under_new_weights(bench, loop):
+    async def scenario():
+        long = Sampling(num_completions=8, max_new_tokens=400, temperature=3.0, seed=1)
+        started = asyncio.create_task(bench.sample(long))
+        await asyncio.sleep(0.7)
+        await bench.send(3)
+        return await started
+
+    groups = loop.run_until_complete(scenario())
+    spans = {c.policy_version for g in groups for c in g.completions}
+    assert (2, 3) in spans
+    assert all(len(c.token_ids) for g in groups for c in g.completions)
+
+
+def test_placeholder_tokens_are_never_sampled(bench, loop):
+    hot = Sampling(num_completions=8, max_new_tokens=200, temperature=50.0, seed=3)
+    groups = loop.run_until_complete(bench.sample(hot))
+    sampled = {t for g in groups for c in g.completions for t in c.token_ids.tolist()}
+    assert len(sampled) > 300
+    assert not sampled & set(bench.policy.forbidden_tokens)
