@@ -66,7 +66,7 @@ def grpo_loss(
         "kl/rollout_policy_sum": (-mismatch).abs().sum(),
         "kl/rollout_policy_max": mismatch.abs().max(),
         "importance/weight_sum": correction.sum(),
-        "importance/clipped_sum": (clipped != ratio).sum().float(),
+        "importance/clipped_sum": (surrogate < ratio * advantages).sum().float(),
     }
     if ref_logprobs is not None:
         kl = k3(policy_logprobs, ref_logprobs)

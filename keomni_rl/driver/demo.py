@@ -68,7 +68,7 @@ def prepare_demo(spec: DemoSpec, cache: Path, console: Console) -> tuple[Synthet
 
 
 def _build_model(spec: DemoSpec, files: SyntheticFiles, model: Path, console: Console) -> None:
-    from keomni_rl.engines.optimizer_state import read_policy
+    from keomni_rl.engines.learner_files import read_stored
     from keomni_rl.models.layout import write_model
     from keomni_rl.models.tiny import build_tiny
 
@@ -99,7 +99,7 @@ def _build_model(spec: DemoSpec, files: SyntheticFiles, model: Path, console: Co
             )
     finally:
         ray.shutdown()
-    write_model(aside / "model", base, "thinker", read_policy(state))
+    write_model(aside / "model", base, "thinker", read_stored(state, "policy"))
     (aside / "model").rename(model)
     shutil.rmtree(aside)
 

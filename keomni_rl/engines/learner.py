@@ -18,11 +18,8 @@ from torch import nn
 from keomni_rl.algorithms.loss import Metrics, grpo_loss
 from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.data.audio import NUM_MEL_BINS
-from keomni_rl.engines.optimizer_state import (
-    load_optimizer_state,
-    load_policy,
-    save_optimizer_state,
-)
+from keomni_rl.engines.learner_files import load_policy
+from keomni_rl.engines.optimizer_state import load_optimizer_state, save_optimizer_state
 from keomni_rl.engines.rows import MicroBatch, Row, split_rows
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.engines.weight_source import ZeroWeightSource

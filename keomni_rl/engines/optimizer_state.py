@@ -15,15 +15,11 @@ from deepspeed.utils import (
     safe_set_full_fp32_param,
     safe_set_full_optimizer_state,
 )
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from keomni_rl.errors import CheckpointError
+from keomni_rl.engines.learner_files import KINDS, MOMENTS, STEP, read_stored
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-KINDS = ("policy", *MOMENTS)
-STEP = "adam_step"
 SHARD_BYTES = 2 * 2**30
 
 
@@ -53,23 +49,6 @@ def save_optimizer_state(engine: Any, network: nn.Module, folder: Path, is_write
             save_file(shard, folder / f"{kind}-{number:05d}.safetensors")
 
 
-def load_policy(network: nn.Module, folder: Path) -> None:
-    """Put a checkpoint's weights into a network that DeepSpeed has not wrapped yet.
-
-    Raises:
-        CheckpointError: the checkpoint holds other parameters than the network.
-    """
-    stored = dict(read_policy(folder))
-    params = dict(network.named_parameters())
-    if different := sorted(stored.keys() ^ params.keys()):
-        raise CheckpointError(
-            f"{folder}: its parameters are not the model's, for example {different[0]!r}; "
-            "resume with the model.path that the run began with"
-        )
-    for name, param in params.items():
-        param.data.copy_(stored[name])
-
-
 def load_optimizer_state(
     engine: Any, network: nn.Module, folder: Path, forward: Callable[[], torch.Tensor]
 ) -> None:
@@ -77,7 +56,7 @@ def load_optimizer_state(
 
     Args:
         engine: the DeepSpeed engine around ``network``.
-        network: the trained module, whose weights `load_policy` has set.
+        network: the trained module, whose weights are the checkpoint's already.
         folder: written by `save_optimizer_state`.
         forward: any pass through the engine that reaches every parameter.
     """
@@ -85,7 +64,7 @@ def load_optimizer_state(
     params = dict(network.named_parameters())
     step = 0
     for kind in KINDS:
-        for name, tensor in _stored(folder, kind):
+        for name, tensor in read_stored(folder, kind):
             if name == STEP:
                 step = int(tensor)
                 continue
@@ -140,18 +119,3 @@ def _make_state_exist(engine: Any, forward: Callable[[], torch.Tensor]) -> None:
     engine.step()
     for group, lr, weight_decay in settings:
         group["lr"], group["weight_decay"] = lr, weight_decay
-
-
-def _stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
-    files = sorted(folder.glob(f"{kind}-*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder}: no {kind}-*.safetensors; this is no learner checkpoint")
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
-                yield name, tensors.get_tensor(name)
-
-
-def read_policy(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """The weights of a learner checkpoint under bare names, in float32, one at a time."""
-    return _stored(folder, "policy")

@@ -20,6 +20,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
     WhisperFeatureExtractor,
 )
+from transformers.utils import logging
 
 from keomni_rl.data.audio import NUM_MEL_BINS, SAMPLE_RATE_HZ
 
@@ -149,6 +150,7 @@ def build_tiny(out: Path, texts: Iterable[str], *, seed: int) -> Path:
         eos_token_id=eos, pad_token_id=processor.tokenizer.pad_token_id, do_sample=False
     )
     out.mkdir(parents=True, exist_ok=True)
+    logging.disable_progress_bar()
     model.save_pretrained(out)
     processor.save_pretrained(out)
     return out
