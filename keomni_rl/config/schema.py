@@ -164,7 +164,7 @@ class RolePlacement(Section):
     """Processes of one role and what each takes of the cluster."""
 
     actors: Positive = 1
-    gpus: float = Field(1, ge=0)
+    gpus: NotNegative = 1
     """Of each actor; for a rollout or evaluator engine, its tensor-parallel size. 0 runs on CPU."""
     cpus: float = Field(1, ge=0)
     """Reserved in Ray for each actor."""

@@ -80,7 +80,7 @@ def describe_plan(config: RunConfig, inputs: Inputs) -> list[tuple[str, str]]:
 
     def role(name: str) -> str:
         of_role = getattr(place, name)
-        what = f"{of_role.gpus:g} GPU" if of_role.gpus else f"CPU, {of_role.num_threads} threads"
+        what = f"{of_role.gpus} GPU" if of_role.gpus else f"CPU, {of_role.num_threads} threads"
         return f"{of_role.actors} x {what}"
 
     t, r = config.train, config.rollout

@@ -147,7 +147,7 @@ class Run:
             destination,
             choose_backend(self.config),
             handles,
-            len(handles) * max(1, int(placement.gpus)),
+            len(handles) * max(1, placement.gpus),
         )
         self._connected[destination] = handles
 
@@ -171,7 +171,7 @@ def _engine(config: RunConfig, role: str, backend: str) -> EngineSpec:
         awaits_weights=True,
         max_model_len=config.rollout.max_model_len,
         max_num_seqs=config.rollout.max_num_seqs,
-        tensor_parallel=int(placement.gpus),
+        tensor_parallel=placement.gpus,
         gpu_memory_utilization=config.rollout.gpu_memory_utilization,
         kv_cache_gib=config.rollout.kv_cache_gib,
         num_threads=placement.num_threads,
