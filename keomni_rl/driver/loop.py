@@ -48,6 +48,7 @@ class Loop:
         """Groups consumed: everything before it is trained on or dropped."""
         self._next = state.position
         self._alive: dict[int, asyncio.Task[Arrived]] = {}
+        self._rest_s = 0.0
         self._writer = writer
         self._evaluation = evaluation
         self._on_step = on_step
@@ -66,8 +67,10 @@ class Loop:
                 metrics = await self._one_step()
                 if self._evaluation:
                     metrics |= self._evaluation.take_finished()
+                # Before the checkpoint: a kill between the two must not leave a gap.
                 self._writer.write(self._step, metrics)
                 self._on_step(self._step, metrics)
+                await self._keep_and_evaluate()
         finally:
             for task in self._alive.values():
                 task.cancel()
@@ -90,32 +93,37 @@ class Loop:
         self._step += 1
         num_bytes = await self._run.publish("rollout", self._step)
         published = time.monotonic()
-        is_last = self._step == self._config.train.max_steps
-        if not is_last:
+        if self._step < self._config.train.max_steps:
             self._fill_slots()
         write_rollouts(
             self._config.run_dir, self._step, rollouts[: self._config.observe.rollout_groups]
         )
-        if is_last or self._step % self._config.checkpoint.every_steps == 0:
-            await self._save()
-        if self._evaluation and self._evaluation.is_due(self._step):
-            await self._evaluation.start(self._step)
-        ended = time.monotonic()
         tokens = sum(len(c.token_ids) for r in rollouts for c in r.group.completions)
+        step_s = published - started + self._rest_s
         return (
             metrics
             | _means([a.seconds for a in arrived])
             | {
                 "rollout/dropped_equal_groups": float(dropped),
-                "rollout/tokens_per_s": tokens / (ended - started),
+                "rollout/tokens_per_s": tokens / step_s,
                 "publish/bytes": float(num_bytes),
                 "time/wait_s": collected - started,
                 "time/learner_s": learned - collected,
                 "time/publish_s": published - learned,
-                "time/rest_s": ended - published,
-                "time/step_s": ended - started,
+                "time/rest_s": self._rest_s,
+                "time/step_s": step_s,
             }
         )
+
+    async def _keep_and_evaluate(self) -> None:
+        """Checkpoint and evaluation when they are due; their time counts to the next step."""
+        started = time.monotonic()
+        is_last = self._step == self._config.train.max_steps
+        if is_last or self._step % self._config.checkpoint.every_steps == 0:
+            await self._save()
+        if self._evaluation and self._evaluation.is_due(self._step):
+            await self._evaluation.start(self._step)
+        self._rest_s = time.monotonic() - started
 
     def _fill_slots(self) -> None:
         while len(self._alive) < self._config.slots:
