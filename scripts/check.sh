@@ -2,7 +2,7 @@
 # Lint, format, types, floors.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-scripts/setup.sh
+bash scripts/setup.sh
 export PATH=${VIRTUAL_ENV:-$PWD/.venv}/bin:$PATH
 ruff check .
 ruff format --check .

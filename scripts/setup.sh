@@ -66,7 +66,7 @@ rm -f "$stamp"
 if ! command -v "${CXX:-c++}" >/dev/null; then
     fail "no C++ compiler found; install one (Debian: apt-get install g++)"
 fi
-if ! "$python" -c 'import pathlib, sysconfig as s; (pathlib.Path(s.get_path("include")) / "Python.h").stat()' 2>>"$log"; then
+if [ ! -f "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
     fail "Python's headers are missing; install them (Debian: apt-get install python3-dev)"
 fi
 
@@ -100,7 +100,8 @@ done
 # torchvision is needed, its compiled operators are not: scripts/torchvision_remedy.py.
 remedy=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/keomni_rl_torchvision_remedy
 rm -f "$remedy.pth" "$remedy.py"
-if [ "$extra" = cpu ] && { "$python" -c 'import torchvision' 2>&1 || true; } | tee -a "$log" | grep -q 'torchvision::nms does not exist'; then
+trouble=$("$python" -c 'import torchvision' 2>&1 || true)
+if [[ $extra = cpu && $trouble = *"torchvision::nms does not exist"* ]]; then
     say "letting torchvision load beside a CPU torch"
     cp scripts/torchvision_remedy.py "$remedy.py"
     echo 'import keomni_rl_torchvision_remedy' >"$remedy.pth"

@@ -119,11 +119,17 @@ class LearnerEngine:
             self._deepspeed.set_gradient_accumulation_boundary(number == num_passes - 1)
             # DeepSpeed averages over ranks; the weights already make the sum the right one.
             self._deepspeed.backward(loss * self.spec.world_size)
+        norm = self._optimizer_step()
+        return self._over_ranks(seen) | {"learner/lr": lr, "learner/grad_norm": norm}
+
+    def _optimizer_step(self) -> float:
+        """Clip and step; returns the gradient's norm before clipping."""
+        # Without ZeRO DeepSpeed reports no norm, but leaves the whole gradient to look at.
+        grads = [p.grad for p in self.policy.parameters() if p.grad is not None]
+        whole = torch.nn.utils.get_total_norm(grads) if self.spec.learner.zero_stage == 0 else 0.0
         self._deepspeed.step()
-        return self._over_ranks(seen) | {
-            "learner/lr": lr,
-            "learner/grad_norm": float(self._deepspeed.get_global_grad_norm() or 0.0),
-        }
+        reported = self._deepspeed.get_global_grad_norm()
+        return float(whole if reported is None else reported)
 
     def _micro_batches(self, rows: Sequence[Row]) -> list[MicroBatch]:
         tokens = [row.rollout.num_tokens for row in rows]
