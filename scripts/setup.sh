@@ -110,7 +110,7 @@ step "checking that the engines load" "$python" -c 'import torchvision, vllm, de
 if [ "$extra" = gpu ]; then
     step "checking that torch sees the GPU" "$python" -c 'import torch; torch.ones(1, device="cuda")'
 else
-    step "compiling DeepSpeed's collectives for this CPU" env DS_ACCELERATOR=cpu "$python" -c \
+    step "compiling DeepSpeed's collectives for this CPU" env DS_ACCELERATOR=cpu TORCH_EXTENSIONS_DIR="$environment/torch_extensions" "$python" -c \
         'from deepspeed.ops.op_builder.cpu.comm import ShareMemCommBuilder; ShareMemCommBuilder().load()'
 fi
 wanted >"$stamp"

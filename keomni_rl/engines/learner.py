@@ -5,6 +5,7 @@ whole float32 tensors, so it holds no pickle and fits any number of ranks and an
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,9 @@ def _join_ranks(spec: LearnerSpec) -> None:
         MASTER_ADDR=spec.master_address,
         MASTER_PORT=str(spec.master_port),
     )
+    # DeepSpeed compiles operators: with this environment's ninja, for this environment's torch.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")
     if not spec.on_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
         torch.set_num_threads(spec.num_threads)

@@ -46,7 +46,7 @@ def test_defaults_are_the_ke_omni_r_recipe():
         (["rollout.group_size=1"], "rollout.group_size: .*greater than or equal to 2, got 1"),
         (["algo.aggregation=constant"], "aggregation_tokens goes with aggregation: constant"),
         (["algo.old_logprobs=rollout"], "set importance_cap: null"),
-        (["placement.learner.actors=9"], "each rank needs a group"),
+        (["placement.learner.actors=9"], "a rank needs a group"),
         (["rollout.max_new_tokens=4096"], "leaves no room for"),
         (["none.yaml"], "none.yaml: no such configuration file"),
     ],
