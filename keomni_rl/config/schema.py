@@ -50,7 +50,7 @@ class RolloutConfig(Section):
     """G, completions of one prompt; advantages need at least 2."""
     max_new_tokens: Positive = 64
     """A completion is cut here; long thinkers lose format and accuracy."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, le=2)
     """The learner divides logits by it too."""
     max_model_len: Positive = 2048
     """Tokens of prompt (25 a second of audio) and completion together."""
@@ -146,7 +146,7 @@ class EvaluationConfig(Section):
     every_steps: NotNegative = 100
     """0 evaluates before and after training only."""
     max_new_tokens: Positive = 256
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(0.0, ge=0, le=2)
     """0 is greedy."""
     max_in_flight: Positive = 64
     """Questions that one evaluator works on at once."""
