@@ -62,8 +62,8 @@ def grpo_loss(
         correction = torch.exp(mismatch).clamp(max=importance_cap)
     per_token = -surrogate * correction
     metrics: Metrics = {
-        "tokens_sum": torch.tensor(float(policy.numel()), device=policy.device),
-        "kl/rollout_policy_sum": (-mismatch).abs().sum(),
+        "tokens_sum": torch.full((), float(policy.numel()), device=policy.device),
+        "kl/rollout_policy_sum": mismatch.abs().sum(),
         "kl/rollout_policy_max": mismatch.abs().max(),
         "importance/weight_sum": correction.sum(),
         "importance/clipped_sum": (surrogate < ratio * advantages).sum().float(),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from numbers import Real
 
 from keomni_rl.errors import ConfigError, RewardError
 from keomni_rl.rewards.accuracy import accuracy
@@ -22,8 +23,14 @@ def reward_functions(
     """The functions behind reward names; ``module:function`` imports one of the user's.
 
     Raises:
-        ConfigError: a name is unknown or cannot be imported.
+        ConfigError: a name is unknown or cannot be imported, or there is no length to reward.
     """
+    if "think_length" in names and not (think and think_max_words):
+        raise ConfigError(
+            "reward 'think_length' is the same for every completion with data.think "
+            f"{str(think).lower()} and data.think_max_words {think_max_words}; set a limit or "
+            "remove the reward"
+        )
     known: dict[str, RewardFunction] = {
         "accuracy": accuracy,
         "format": partial(format_reward, think=think),
@@ -55,7 +62,7 @@ def _score_one(
     weights: Mapping[str, float],
     functions: Mapping[str, RewardFunction],
 ) -> Reward:
-    breakdown = {}
+    breakdown: dict[str, float] = {}
     for name, function in functions.items():
         try:
             value = function(text, prompt)
@@ -64,7 +71,7 @@ def _score_one(
                 f"reward {name!r} raised {error!r} on question {prompt.id!r}, completion "
                 f"{text[:200]!r}"
             ) from error
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not isinstance(value, Real) or not math.isfinite(value):
             raise RewardError(
                 f"reward {name!r} returned {value!r} on question {prompt.id!r}, completion "
                 f"{text[:200]!r}; wanted a finite number"
@@ -75,12 +82,16 @@ def _score_one(
 
 def _imported(name: str) -> RewardFunction:
     module, _, function = name.partition(":")
-    if not function:
+    if not (module and function):
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(REWARDS)}"
-        raise ConfigError(f"unknown reward {name!r}; {hint} One of yours is named module:function")
+        raise ConfigError(
+            f"unknown reward {name!r}; {hint} (one of yours is named module:function)"
+        )
     try:
         found: RewardFunction = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"reward {name!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ConfigError(f"reward {name!r} is {found!r:.80}, wanted a function (text, prompt)")
     return found

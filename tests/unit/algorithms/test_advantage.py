@@ -14,6 +14,17 @@ def test_advantages_by_hand():
     np.testing.assert_allclose(group_advantages([0.0, 1.0, 1.0, 2.0]), expected, rtol=1e-6)
 
 
+def test_eps_tames_rewards_that_hardly_differ():
+    # deviations -5e-5 and 5e-5, std 1e-4 / sqrt(2)
+    expected = 5e-5 / (1e-4 / np.sqrt(2) + 1e-4)
+    np.testing.assert_allclose(group_advantages([0.0, 1e-4]), [-expected, expected], rtol=1e-6)
+
+
+def test_nan_rewards_are_not_hidden():
+    assert has_signal([float("nan")] * 2)
+    assert np.isnan(group_advantages([float("nan"), 1.0])).all()
+
+
 def test_advantages_without_division_are_centred_rewards():
     np.testing.assert_allclose(group_advantages([0.0, 3.0], divide_by_std=False), [-1.5, 1.5])
 

@@ -9,6 +9,8 @@ import torch
 from keomni_rl.algorithms.aggregation import token_weights
 from keomni_rl.algorithms.loss import grpo_loss
 
+pytestmark = pytest.mark.filterwarnings("ignore:TRL currently supports vLLM:UserWarning")
+
 LENGTHS = (3, 7, 1, 5)
 LONGEST = max(LENGTHS)
 CAP = 2.0

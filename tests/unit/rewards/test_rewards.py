@@ -1,9 +1,11 @@
-import sys
-import types
+import re
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from keomni_rl.errors import ConfigError, RewardError
+from keomni_rl.errors import ConfigError, DataError, RewardError
 from keomni_rl.rewards.accuracy import accuracy
 from keomni_rl.rewards.format import format_reward
 from keomni_rl.rewards.score import score
@@ -11,9 +13,9 @@ from keomni_rl.rewards.think_length import num_think_words, within_limit
 from keomni_rl.types import Prompt, Question
 
 
-def prompt(solution: str) -> Prompt:
+def prompt(solution: str | None) -> Prompt:
     question = Question(
-        id="q7", question="?", choices=(solution, "other"), answer=solution, audio="a.wav"
+        id="q7", question="?", choices=(solution or "", "other"), answer=solution, audio="a.wav"
     )
     return Prompt(question=question, text="")
 
@@ -45,6 +47,13 @@ CASES = [
     ("<answer>Car</answer> extra", "Car", False, 1, 0),
     ("<answer>6/8</answer>", "3/4", False, 0, 1),
     ("<answer>4/4</answer>", "4/4", False, 1, 1),
+    # the seeds' mathematical parser takes these for right
+    ("<answer> 6/8 </answer>", "3/4", False, 0, 1),
+    ("<think>There are 3 dogs.</think><answer>dog 3</answer>", "cat 3", True, 0, 1),
+    ("<think>I hear 2 birds</think><answer>two</answer>", "about 2 seconds", True, 0, 1),
+    ("<answer>at 90 bpm</answer>", "around 90 bpm", False, 0, 1),
+    ("The answer is 5", "x =5", False, 0, 0),
+    ("<think>about 2 s</think><answer>1.63 seconds</answer>", "1.63 seconds", True, 1, 1),
     ("<think>ok</think><answer>Db major</answer>", "C# major", True, 0, 1),
     ("<answer>[1, 2]</answer>", "[1, 2]", False, 1, 1),
 ]
@@ -56,6 +65,28 @@ def test_accuracy_and_format(text, solution, think, right, formed):
     assert format_reward(text, prompt(solution), think=think) == formed
 
 
+def test_accuracy_trims_the_solution_and_wants_one():
+    assert accuracy("<answer>Car</answer>", prompt(" Car ")) == 1
+    with pytest.raises(DataError, match="'q7' has no answer"):
+        accuracy("<answer></answer>", prompt(None))
+
+
+TAGS = ["<think>", "</think>", "<answer>", "</answer>", " ", "\n", "x"]
+SEEDS_FORMAT = {
+    True: re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL),
+    False: re.compile(r"<answer>.*?</answer>", re.DOTALL),
+}
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(TAGS), max_size=8).map("".join), st.booleans(), st.booleans())
+def test_format_is_that_of_the_seeds(text, is_framed, think):
+    if is_framed:  # at random, few texts would be well formed
+        text = "<think>" * think + text + "</think><answer>" * think + "</answer>"
+    expected = SEEDS_FORMAT[think].fullmatch(text) is not None
+    assert format_reward(text, prompt("Car"), think=think) == expected
+
+
 def test_format_is_linear_in_the_text():
     # Nested lazy quantifiers would need hours for this.
     assert format_reward("<think>" * 200_000, prompt("Car"), think=True) == 0
@@ -65,6 +96,8 @@ def test_format_is_linear_in_the_text():
 
 def test_think_length():
     assert num_think_words("<think>one two  three</think><answer>x</answer>") == 3
+    assert num_think_words("<answer>x</answer>") == 0
+    assert num_think_words("<think>cut off in the middle") == 5
     assert within_limit("<think>one two</think>", 3) == 1
     assert within_limit("<think>one two three</think>", 3) == 0
 
@@ -77,27 +110,87 @@ def test_score_weighs_and_keeps_the_parts():
     assert second.total == 0.0
 
 
-def one(name: str):
-    return score(["text"], prompt("Car"), {name: 1.0}, think=True, think_max_words=50)
+def one(name: str, text: str = "text", *, think: bool = True, think_max_words: int = 50):
+    (reward,) = score(
+        [text], prompt("Car"), {name: 1.0}, think=think, think_max_words=think_max_words
+    )
+    return reward.total
 
 
-def test_a_reward_of_ones_own(monkeypatch):
-    module = types.ModuleType("my_rewards")
-    module.good = lambda text, prompt: 0.5
-    module.bad = lambda text, prompt: 1 / 0
-    module.odd = lambda text, prompt: float("nan")
-    monkeypatch.setitem(sys.modules, "my_rewards", module)
-    assert one("my_rewards:good")[0].total == 0.5
+def test_rewards_follow_the_settings():
+    assert one("format", "<answer>Car</answer>", think=False) == 1
+    assert one("format", "<answer>Car</answer>", think=True) == 0
+    assert one("think_length", "<think>one two</think>", think_max_words=3) == 1
+    assert one("think_length", "<think>one two</think>", think_max_words=2) == 0
+
+
+@pytest.mark.parametrize(("think", "think_max_words"), [(True, 0), (False, 50)])
+def test_think_length_needs_a_length(think, think_max_words):
+    with pytest.raises(ConfigError, match="set a limit or remove"):
+        one("think_length", think=think, think_max_words=think_max_words)
+
+
+OWN = """
+import numpy as np
+
+limit = 3
+
+def good(text, prompt):
+    return 0.5 if (text, prompt.id) == ("text", "q7") else 0.0
+
+def narrow(text, prompt):
+    return np.float32(0.25)
+
+def bad(text, prompt):
+    return 1 / 0
+
+def odd(text, prompt):
+    return float("nan")
+
+def nothing(text, prompt):
+    pass
+"""
+
+
+@pytest.fixture
+def own_rewards(tmp_path, monkeypatch) -> str:
+    """Name of a module of rewards in a file, as a user has them."""
+    (tmp_path / "rewards_of_a_user.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "rewards_of_a_user"
+
+
+def test_a_reward_of_ones_own(own_rewards):
+    assert one(f"{own_rewards}:good") == 0.5
+    assert one(f"{own_rewards}:narrow") == np.float32(0.25)
+
+
+def test_a_reward_that_raises_names_the_completion(own_rewards):
+    with pytest.raises(RewardError) as raised:
+        one(f"{own_rewards}:bad", "a" * 200 + "b")
+    message = str(raised.value)
+    assert f"'{own_rewards}:bad' raised ZeroDivisionError" in message
+    assert "'q7'" in message
+    assert message.endswith("'" + "a" * 200 + "'")
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("name", "value"), [("odd", "nan"), ("nothing", "None")])
+def test_a_reward_that_is_no_number_is_refused(own_rewards, name, value):
     with pytest.raises(
-        RewardError, match=r"'my_rewards:bad' raised ZeroDivisionError.*'q7'.*'text'"
+        RewardError, match=f"{own_rewards}:{name}' returned {value} on question 'q7'"
     ):
-        one("my_rewards:bad")
-    with pytest.raises(RewardError, match="returned nan"):
-        one("my_rewards:odd")
+        one(f"{own_rewards}:{name}")
 
 
-def test_unknown_rewards_are_named():
+def test_unknown_rewards_are_named(own_rewards):
     with pytest.raises(ConfigError, match="did you mean 'accuracy'"):
         one("acuracy")
+    with pytest.raises(ConfigError, match="known: accuracy, format, think_length "):
+        one("melody")
     with pytest.raises(ConfigError, match="cannot be imported"):
         one("no_such_module:reward")
+    with pytest.raises(ConfigError, match="module:function"):
+        one(":reward")
+    with pytest.raises(ConfigError, match="is 3, wanted a function"):
+        one(f"{own_rewards}:limit")
