@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -132,6 +133,8 @@ def _unused(out: Path) -> Path:
 
 def main() -> None:
     """Run the command line; a user's error is one message and exit code 2."""
+    # A shell's background job is born with interrupts ignored; ours must always be stoppable.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     is_debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     logging.basicConfig(
