@@ -41,6 +41,9 @@ class Inputs:
             self.command(run_dir, *overrides), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return self.finished(run_dir)
+
+    def finished(self, run_dir: Path) -> "Finished":
         return Finished(run_dir)
 
 

@@ -107,7 +107,7 @@ def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(inputs, tmp_path):
         check=False,
     )
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
-    resumed = type(unbroken)(broken)
+    resumed = inputs.finished(broken)
     assert "resuming at step" in again.stdout
     assert_consistent(resumed)
     for a, b in zip(unbroken.metrics, resumed.metrics, strict=True):
@@ -135,9 +135,29 @@ def test_ctrl_c_leaves_no_process(inputs, tmp_path):
         time.sleep(0.2)
 
 
-def marked(mark: str) -> list[str]:
-    """Command lines of living processes that inherited the mark."""
-    found = []
+def test_a_killed_rollout_actor_is_replaced_with_the_current_weights(inputs, tmp_path):
+    driver = subprocess.Popen(
+        inputs.command(tmp_path / "run", *SHORT),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"KEOMNI_RL_TEST_MARK": str(tmp_path)},
+    )
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        assert driver.poll() is None
+        time.sleep(0.1)
+    # Step 1 is published and written: the actor is at work on step 2.
+    (victim,) = [p for p, c in marked(str(tmp_path)).items() if c.startswith("ray::RolloutActor")]
+    os.kill(victim, signal.SIGKILL)
+    assert driver.wait() == 0
+    run = inputs.finished(tmp_path / "run")
+    assert_consistent(run)
+    assert len(run.metrics) == 6
+    assert [e["version"] for e in run.events if e["event"] == "rollout actor lost"] == [1]
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Process ids and command lines of living processes that inherited the mark."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
@@ -147,5 +167,5 @@ def marked(mark: str) -> list[str]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if is_ours:
-            found.append(command)
+            found[int(pid)] = command
     return found
