@@ -149,4 +149,6 @@ class Prediction:
     finish_reason: str
     """``stop``, ``length`` or ``error``."""
     num_tokens: int = 0
+    policy_version: int | None = None
+    """Of the weights that answered."""
     error: str | None = None

@@ -97,4 +97,5 @@ class EvaluatorActor(EngineActor):
             model_output_raw=completion.text,
             finish_reason=completion.finish_reason,
             num_tokens=len(completion.token_ids),
+            policy_version=completion.policy_version[0],
         )

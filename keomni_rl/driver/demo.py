@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def prepare_demo(spec: DemoSpec, cache: Path, console: Console) -> tuple[Synthet
 
 
 def _build_model(spec: DemoSpec, files: SyntheticFiles, model: Path, console: Console) -> None:
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers loads DeepSpeed, which would ask
     from keomni_rl.engines.learner_files import read_stored
     from keomni_rl.models.layout import write_model
     from keomni_rl.models.tiny import build_tiny

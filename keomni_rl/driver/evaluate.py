@@ -42,7 +42,7 @@ class Evaluation:
         """Give the evaluators the learner's weights and let them begin."""
         if self._task:
             await self._task
-        await self._run.publish("evaluator", version)
+        await self._run.publish("evaluator")
         self._task = asyncio.create_task(self._evaluate(version))
 
     def take_finished(self) -> dict[str, float]:
@@ -113,7 +113,7 @@ class Evaluation:
                 seed=index,
             )
             assert self._run.evaluators is not None
-            return await self._run.evaluators.run(
+            prediction = await self._run.evaluators.run(
                 lambda actor, attempt: actor.answer.remote(
                     GroupKey(f"{self._run.id}-eval{version}", index, attempt),
                     prompt,
@@ -122,6 +122,12 @@ class Evaluation:
                 ),
                 cost=self._config.max_new_tokens,
             )
+            if prediction.policy_version != version:
+                raise EngineError(
+                    f"answered by policy version {prediction.policy_version} instead of {version}: "
+                    "the evaluator was lost and its replacement holds newer weights"
+                )
+            return prediction
         except (ray.exceptions.RayTaskError, DataError, EngineError) as error:
             log.warning("question %s could not be evaluated: %s", question.id, error)
             return Prediction(

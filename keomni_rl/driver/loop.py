@@ -88,11 +88,9 @@ class Loop:
             policy_version=self._step,
             think_max_words=self._config.data.think_max_words if self._config.data.think else 0,
         )
-        metrics |= await self._run.learner.step(self._step, rollouts, [a.clip for a in arrived])
-        learned = time.monotonic()
-        self._step += 1
-        num_bytes = await self._run.publish("rollout", self._step)
+        advance = await self._run.advance(rollouts, [a.clip for a in arrived])
         published = time.monotonic()
+        self._step = self._run.version
         if self._step < self._config.train.max_steps:
             self._fill_slots()
         write_rollouts(
@@ -102,14 +100,15 @@ class Loop:
         step_s = published - started + self._rest_s
         return (
             metrics
+            | advance.metrics
             | _means([a.seconds for a in arrived])
             | {
                 "rollout/dropped_equal_groups": float(dropped),
                 "rollout/tokens_per_s": tokens / step_s,
-                "publish/bytes": float(num_bytes),
+                "publish/bytes": float(advance.num_bytes),
                 "time/wait_s": collected - started,
-                "time/learner_s": learned - collected,
-                "time/publish_s": published - learned,
+                "time/learner_s": advance.learner_s,
+                "time/publish_s": advance.publish_s,
                 "time/rest_s": self._rest_s,
                 "time/step_s": step_s,
             }

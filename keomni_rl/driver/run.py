@@ -6,6 +6,7 @@ all others before the first prompt.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,18 @@ from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.engines.specs import EngineSpec, LearnerSpec, ReferenceSpec
 from keomni_rl.errors import WeightSyncError
 from keomni_rl.observe.sinks import write_event
-from keomni_rl.types import Group, Prediction
+from keomni_rl.types import Group, Prediction, RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one step came to."""
+
+    metrics: dict[str, float]
+    num_bytes: int
+    """Published to each rollout actor."""
+    learner_s: float
+    publish_s: float
 
 
 @dataclass(eq=False)
@@ -38,8 +50,9 @@ class Run:
     reward: Any
     reference: Any | None
     version: int = 0
-    """Of the weights that rollout actors hold."""
+    """Of the learner's weights, which rollout actors hold too: optimizer steps done."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
+    _weights: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     async def start(cls, config: RunConfig, *, step: int, checkpoint: Path | None) -> "Run":
@@ -52,32 +65,24 @@ class Run:
         """
         place = config.placement
         backend = choose_backend(config)
+
+        def pool(role: str, actor_class: type) -> ActorPool[Any]:
+            of_role: RolePlacement = getattr(place, role)
+            return ActorPool(
+                lambda: start_actor(actor_class, of_role, _engine(config, role, backend)),
+                of_role.actors,
+                restore=lambda handle: run.restore(role, handle),
+                on_loss=lambda cause: write_event(
+                    config.run_dir, f"{role} actor lost", cause=cause, version=run.version
+                ),
+            )
+
         run = cls(
             config=config,
             id=f"{config.run_dir.name}-{time.time_ns():x}",
             learner=LearnerGroup(place.learner, config.algo),
-            rollouts=ActorPool(
-                lambda: start_actor(
-                    RolloutActor, place.rollout, _engine(config, "rollout", backend)
-                ),
-                place.rollout.actors,
-                restore=lambda handle: run.restore("rollout", handle),
-                on_loss=lambda cause: write_event(
-                    config.run_dir, "rollout actor lost", cause=cause, version=run.version
-                ),
-            ),
-            evaluators=ActorPool(
-                lambda: start_actor(
-                    EvaluatorActor, place.evaluator, _engine(config, "evaluator", backend)
-                ),
-                place.evaluator.actors,
-                restore=lambda handle: run.restore("evaluator", handle),
-                on_loss=lambda cause: write_event(
-                    config.run_dir, "evaluator actor lost", cause=cause
-                ),
-            )
-            if config.evaluation
-            else None,
+            rollouts=pool("rollout", RolloutActor),
+            evaluators=pool("evaluator", EvaluatorActor) if config.evaluation else None,
             audio=start_helper(AudioActor, max_audio_s=config.data.max_audio_s),
             reward=start_helper(
                 RewardActor,
@@ -97,7 +102,7 @@ class Run:
             waits.append(run.reference.ready.remote())
         await asyncio.gather(*waits)
         await run.check_weight_names()
-        await run.publish("rollout", step)
+        await run.publish("rollout")
         return run
 
     async def check_weight_names(self) -> None:
@@ -116,28 +121,35 @@ class Run:
                 "same model folder"
             )
 
-    async def publish(self, role: str, version: int) -> int:
-        """Send the learner's weights to all actors of a role under ``version``; returns bytes.
+    async def advance(self, rollouts: Sequence[RolloutGroup], clips: Sequence[Any]) -> Advance:
+        """Take one optimizer step on some groups and publish the new weights to rollout actors."""
+        async with self._weights:
+            started = time.monotonic()
+            metrics = await self.learner.step(self.version, rollouts, clips)
+            learned = time.monotonic()
+            num_bytes = await self._send("rollout", self.rollouts.handles, self.version + 1)
+            self.version += 1
+            return Advance(metrics, num_bytes, learned - started, time.monotonic() - learned)
+
+    async def publish(self, role: str) -> None:
+        """Send the current weights to all actors of a role under the current version.
 
         Afterwards every one that is given work serves that version, or the call raised.
         """
         pool = self.rollouts if role == "rollout" else self.evaluators
         assert pool is not None
-        handles = pool.handles
-        if self._connected.get(role) != handles:
-            await self._connect(role, handles)
-        num_bytes = await self.learner.publish(role, version)
-        if role == "rollout":
-            self.version = version
-        return num_bytes
+        async with self._weights:
+            await self._send(role, pool.handles, self.version)
 
     async def restore(self, role: str, handle: Any) -> None:
         """Give one fresh actor the current weights, before its first prompt."""
-        await self._connect(f"{role}-restored", [handle])
-        sent = -1
-        while sent != self.version:  # the others may move on meanwhile
-            sent = self.version
-            await self.learner.publish(f"{role}-restored", sent)
+        async with self._weights:  # never between a step and its publication
+            await self._send(f"{role}-restored", [handle], self.version)
+
+    async def _send(self, destination: str, handles: list[Any], version: int) -> int:
+        if self._connected.get(destination) != handles:
+            await self._connect(destination, handles)
+        return await self.learner.publish(destination, version)
 
     async def _connect(self, destination: str, handles: list[Any]) -> None:
         placement: RolePlacement = getattr(
