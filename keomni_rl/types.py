@@ -53,6 +53,8 @@ class Prompt:
 
     question: Question
     text: str
+    written: tuple[str, ...] = ()
+    """Completions to learn, in supervised training."""
 
     @property
     def id(self) -> str:
@@ -67,7 +69,7 @@ class Clip:
     samples: FloatArray
     """[N] mono at 16 kHz, in [-1, 1]."""
     mel: FloatArray
-    """[128, F] log-mel spectrogram, F = ceil(N / 160)."""
+    """[128, F] log-mel spectrogram, F = ceil(N / 160) and the two frames after the clip's end."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -127,6 +129,7 @@ class RolloutGroup:
 
     group: Group
     rewards: tuple[Reward, ...]
+    """G of them; none of completions that were written, not sampled."""
     advantages: FloatArray
     """[G]"""
     ref_logprobs: tuple[FloatArray, ...] | None = None
@@ -152,3 +155,5 @@ class Prediction:
     policy_version: int | None = None
     """Of the weights that answered."""
     error: str | None = None
+    samples: tuple[str, ...] = ()
+    """Whole texts of all samples if several were asked for; the outputs above are the first's."""

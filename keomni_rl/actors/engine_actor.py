@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keomni_rl.data.prompts import split_completion
+from keomni_rl.actors.prediction import prediction_of
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
 from keomni_rl.types import Clip, Group, GroupKey, Prediction, Prompt
@@ -87,15 +87,12 @@ class EvaluatorActor(EngineActor):
     async def answer(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Prediction:
-        """One answer, with the part in the answer tags taken out."""
-        group = await self._generate(key, prompt, clip, sampling)
-        completion = group.completions[0]
-        answer = split_completion(completion.text)[1]
-        return Prediction(
-            id=prompt.id,
-            model_output=completion.text.strip() if answer is None else answer,
-            model_output_raw=completion.text,
-            finish_reason=completion.finish_reason,
-            num_tokens=len(completion.token_ids),
-            policy_version=completion.policy_version[0],
+        """The answers to one question, with the part in the answer tags taken out."""
+        completions = (await self._generate(key, prompt, clip, sampling)).completions
+        return prediction_of(
+            prompt.id,
+            [completion.text for completion in completions],
+            finish_reason=completions[0].finish_reason,
+            num_tokens=sum(len(completion.token_ids) for completion in completions),
+            policy_version=completions[0].policy_version[0],
         )

@@ -1,4 +1,4 @@
-"""A set of like engine actors: work goes to the one with the least to do, the dead are replaced."""
+"""A set of like actors: work goes to the one with the least to do, the dead are replaced."""
 
 import asyncio
 import logging
@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import ray
+import tenacity
 
 from keomni_rl.errors import ActorError
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
-MAX_ATTEMPTS = 3
+GRACE_S = 10.0
+"""For an actor to end its engine before it is killed."""
+MAX_STARTS = 5
+"""Times that a replacement may die while it starts."""
+RECHECK_S = 5.0
+"""Patience may have become shorter while waiting."""
+MAX_LOSSES = 3
 """Actors that one piece of work may lose before the run stops."""
 
 
@@ -47,8 +54,11 @@ class ActorPool(Generic[ResultT]):
         self._members = [_Member(start()) for _ in range(size)]
         self._changed = asyncio.Condition()
         self._repairs: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[ResultT]] = set()
         self._failure: BaseException | None = None
         self.num_restarts = 0
+        self.num_doubled = 0
+        """Pieces of work given to a second actor because the first was slow."""
 
     @property
     def handles(self) -> list[Any]:
@@ -61,35 +71,75 @@ class ActorPool(Generic[ResultT]):
         for member in self._members:
             member.is_ready = True
 
-    async def run(self, call: Callable[[Any, int], Any], cost: float) -> ResultT:
+    async def run(
+        self,
+        call: Callable[[Any, int], Any],
+        cost: float,
+        *,
+        patience_s: Callable[[], float] | None = None,
+    ) -> ResultT:
         """Have one actor do a piece of work; a lost actor's work is done again by another.
+
+        Work that takes longer than its patience is given to a second actor as well, and the first
+        answer counts ("The Tail at Scale", Dean and Barroso 2013).
 
         Args:
             call: given a handle and the attempt, makes the remote call.
             cost: how much work it is, in any unit that all callers share.
+            patience_s: asked while waiting: how long an attempt may take; None waits for ever.
 
         Raises:
             ActorError: the work outlived several actors, or no actor can be kept alive.
         """
-        for attempt in range(MAX_ATTEMPTS):
-            member = await self._acquire(cost)
-            try:
-                result: ResultT = await call(member.handle, attempt)
-                return result
-            except ray.exceptions.RayActorError as error:
-                self.lose(member.handle, str(error).splitlines()[0])
-            finally:
-                member.outstanding -= cost
-        raise ActorError(
-            f"the same piece of work was lost with {MAX_ATTEMPTS} actors; see the logs"
-        )
+        attempts: dict[asyncio.Task[ResultT], _Member] = {}
+        num_started = num_lost = 0
+        try:
+            while num_lost < MAX_LOSSES:
+                if len(attempts) < 2 and (not attempts or self._has_other(attempts.values())):
+                    member = await self._acquire(cost, not_among=list(attempts.values()))
+                    attempt = asyncio.create_task(self._on(member, call, num_started, cost))
+                    attempts[attempt] = member
+                    num_started += 1
+                    self.num_doubled += len(attempts) > 1
+                for done in await _first_done(attempts, patience_s):
+                    del attempts[done]
+                    if not isinstance(done.exception(), ray.exceptions.RayActorError):
+                        return done.result()
+                    num_lost += 1
+        finally:
+            self._let_go(attempts)
+        raise ActorError(f"the same piece of work was lost with {MAX_LOSSES} actors; see the logs")
 
-    async def _acquire(self, cost: float) -> _Member:
+    async def _on(
+        self, member: _Member, call: Callable[[Any, int], Any], attempt: int, cost: float
+    ) -> ResultT:
+        try:
+            result: ResultT = await call(member.handle, attempt)
+            return result
+        except ray.exceptions.RayActorError as error:
+            self.lose(member.handle, str(error).splitlines()[0])
+            raise
+        finally:
+            member.outstanding -= cost
+
+    def _let_go(self, attempts: dict[asyncio.Task[ResultT], _Member]) -> None:
+        """An attempt whose answer came second ends by itself; what it says is not taken."""
+        for task in attempts:
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _has_other(self, members: Any) -> bool:
+        return any(m.is_ready and m not in members for m in self._members)
+
+    async def _acquire(self, cost: float, not_among: list[_Member]) -> _Member:
         async with self._changed:
             await self._changed.wait_for(lambda: self.handles or self._failure)
-        if self._failure:
+        ready = [m for m in self._members if m.is_ready]
+        if not ready:
             raise ActorError("a lost actor could not be replaced") from self._failure
-        member = min((m for m in self._members if m.is_ready), key=lambda m: m.outstanding)
+        others = [m for m in ready if m not in not_among]
+        member = min(others or ready, key=lambda m: m.outstanding)
         member.outstanding += cost
         return member
 
@@ -105,24 +155,56 @@ class ActorPool(Generic[ResultT]):
         repair.add_done_callback(self._repairs.discard)
 
     async def _replace(self) -> None:
-        member = _Member(self._start())
-        self._members.append(member)
+        """Bring up another actor; one that dies while starting is replaced in its turn."""
         try:
-            await member.handle.ready.remote()
-            await self._restore(member.handle)
-            member.is_ready = True
-            self.num_restarts += 1
+            async for attempt in tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type(ray.exceptions.RayActorError),
+                stop=tenacity.stop_after_attempt(MAX_STARTS),
+                wait=tenacity.wait_exponential(min=1, max=30),
+                reraise=True,
+            ):
+                with attempt:
+                    await self._bring_up(_Member(self._start()))
         except (ray.exceptions.RayError, ActorError, RuntimeError) as error:
             self._failure = error
             log.error("a replacement actor could not be brought up: %s", error)
         async with self._changed:
             self._changed.notify_all()
 
+    async def _bring_up(self, member: _Member) -> None:
+        self._members.append(member)
+        try:
+            await member.handle.ready.remote()
+            await self._restore(member.handle)
+        except ray.exceptions.RayError:
+            self._members.remove(member)
+            raise
+        member.is_ready = True
+        self.num_restarts += 1
+
     async def close(self) -> None:
         """End every engine."""
-        for repair in self._repairs:
-            repair.cancel()
-        calls = [member.handle.shutdown.remote() for member in self._members]
-        await asyncio.gather(*calls, return_exceptions=True)
+        for task in (*self._repairs, *self._late):
+            task.cancel()
+        calls = [asyncio.wrap_future(m.handle.shutdown.remote().future()) for m in self._members]
+        await asyncio.wait(calls, timeout=GRACE_S)
         for member in self._members:
             ray.kill(member.handle)
+
+
+async def _first_done(
+    attempts: dict[asyncio.Task[ResultT], Any], patience_s: Callable[[], float] | None
+) -> set[asyncio.Task[ResultT]]:
+    """Attempts that have ended, or none when the only one has outlasted its patience."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    while True:
+        left = None
+        if patience_s and len(attempts) == 1:
+            left = patience_s() - (loop.time() - started)
+            if left <= 0:
+                return set()
+            left = min(left, RECHECK_S)
+        done, _ = await asyncio.wait(attempts, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return done

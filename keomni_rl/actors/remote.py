@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import ray
 
-from keomni_rl.config.schema import PlacementConfig, RolePlacement
+from keomni_rl.config.schema import EvaluatePlacement, PlacementConfig, RolePlacement
 from keomni_rl.errors import ConfigError
 
 
@@ -68,7 +68,7 @@ def start_helper(actor_class: type, *args: Any, **kwargs: Any) -> Any:
     )
 
 
-def check_placement(placement: PlacementConfig, roles: Sequence[str]) -> None:
+def check_placement(placement: PlacementConfig | EvaluatePlacement, roles: Sequence[str]) -> None:
     """Compare what the roles ask for with what the cluster has.
 
     Raises:

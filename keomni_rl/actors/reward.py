@@ -1,25 +1,52 @@
 """The reward actor: text in, rewards out, in a process of its own."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from keomni_rl.rewards.score import score
+from keomni_rl.rewards.score import reward_functions, score
 from keomni_rl.types import Group, Reward
 
 
 class RewardActor:
-    """Scores the completions of groups."""
+    """Scores the completions of groups.
 
-    def __init__(self, weights: Mapping[str, float], *, think: bool, think_max_words: int) -> None:
+    Args:
+        weights: name of a reward -> its weight in the sum.
+        think: whether a think is asked for.
+        think_max_words: the limit that the prompt names; 0 names none.
+        compat: accuracy and format as the seeds computed them.
+        math_verify: accuracy takes mathematics into account.
+        folder: where the user's own rewards are; by default this process's working directory.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        *,
+        think: bool,
+        think_max_words: int,
+        compat: bool = False,
+        math_verify: bool = False,
+        folder: Path | None = None,
+    ) -> None:
         self._weights = dict(weights)
-        self._think = think
-        self._think_max_words = think_max_words
+        self._rewards = reward_functions(
+            list(weights),
+            think=think,
+            think_max_words=think_max_words,
+            compat=compat,
+            math_verify=math_verify,
+            folder=folder,
+        )
 
     def score(self, group: Group) -> tuple[Reward, ...]:
         """Rewards of a group, in the order of its completions."""
-        return score(
-            [completion.text for completion in group.completions],
-            group.prompt,
-            self._weights,
-            think=self._think,
-            think_max_words=self._think_max_words,
-        )
+        texts = [completion.text for completion in group.completions]
+        return score(texts, group.prompt, self._weights, self._rewards.functions)
+
+    def metrics(self) -> dict[str, float]:
+        """Pairs that math_verify gave no verdict on since this actor started, by reason."""
+        if self._rewards.verifier is None:
+            return {}
+        counts = self._rewards.verifier.counts
+        return {f"reward/math_verify_{kind}": float(count) for kind, count in counts.items()}

@@ -75,3 +75,23 @@ def grpo_loss(
     elif beta > 0:
         raise ValueError(f"beta is {beta} but there are no reference log-probabilities")
     return (weights * per_token).sum(), metrics
+
+
+def likelihood_loss(
+    policy_logprobs: Float[Tensor, " N"], weights: Float[Tensor, " N"]
+) -> tuple[Float[Tensor, ""], Metrics]:
+    """-sum_n w_n * policy_n: the negative log-likelihood of written completions.
+
+    Args:
+        policy_logprobs: of each token, with gradient.
+        weights: of each token in the step, see `keomni_rl.algorithms.aggregation.token_weights`.
+
+    Returns:
+        The loss, and sums over tokens to average later.
+    """
+    likelihood = policy_logprobs.detach()
+    metrics: Metrics = {
+        "tokens_sum": torch.full((), float(likelihood.numel()), device=likelihood.device),
+        "loss/token_nll_sum": -likelihood.sum(),
+    }
+    return -(weights * policy_logprobs).sum(), metrics

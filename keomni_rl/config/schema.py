@@ -5,12 +5,13 @@ section can check alone. A value that would have no effect is an error.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
+DEFAULT_THINK_WORDS = 50
 
 
 class Section(BaseModel):
@@ -20,27 +21,92 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """The policy that training starts from."""
+    """The policy that training or evaluation starts from."""
 
     path: Path
-    """Model folder, either checkpoint layout."""
+    """Model folder in either checkpoint layout, or a name on the hub."""
+    revision: str | None = None
+    """Commit, tag or branch of a model on the hub; null takes its newest."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the policy in every engine; the optimizer keeps float32 masters."""
 
 
-class DataConfig(Section):
-    """Training questions and how they are put to the model."""
+PromptStyle = Literal["think", "no_think", "answer", "direct", "step_by_step"]
 
-    train: tuple[Path, ...] = Field(min_length=1)
-    """JSONL or Parquet files in the training format, read one after the other."""
-    sample: Positive | None = None
-    """Take this many questions at random (seeded) instead of all."""
+
+class PromptConfig(Section):
+    """How a question is put to the model; the same in training and in evaluation."""
+
+    style: PromptStyle = "think"
+    """What is asked for after the question and its options. ``think``: a think, then the answer in
+    its tags. ``no_think``: the answer in its tags, as Ke-Omni-R words it. ``answer``: the same as
+    R1-AQA words it. ``direct``: nothing more. ``step_by_step``: zero-shot chain of thought."""
+    think_max_words: NotNegative = DEFAULT_THINK_WORDS
+    """The limit that ``think`` names; 0 names none."""
+    compat: bool = False
+    """Spell evaluation prompts as Ke-Omni-R's evaluation does, which differs from its training."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether a think is asked for, and so expected by the format reward."""
+        return self.style == "think"
+
+    @property
+    def measured_words(self) -> int:
+        """The limit that a think's length is measured against, named in the prompt or not."""
+        return self.think_max_words or DEFAULT_THINK_WORDS
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether the answer is asked for in its tags."""
+        return self.style in ("think", "no_think", "answer")
+
+
+class Source(Section):
+    """One file of training questions and how much of it is used."""
+
+    file: Path
+    """JSONL or Parquet in the training format."""
+    count: Positive | None = None
+    """Take this many of its questions at random (seeded) instead of all."""
+    weight: float | None = Field(None, gt=0)
+    """Its share of the prompts, relative to the other weights; every file has one, or none has."""
+    style: PromptStyle | None = None
+    """How its questions are put; null takes ``prompt.style``. For supervised training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_path(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, (str, Path)) else value
+
+
+class DataConfig(Section):
+    """Training questions."""
+
+    train: tuple[Source, ...] = Field(min_length=1)
+    """Files, each a path or ``{file: path, count: 5000}`` or ``{file: path, weight: 0.5}``. Without
+    weights an epoch goes once through all of them; with weights each file has epochs of its own."""
     max_audio_s: float = Field(30.0, gt=0, le=300)
     """A longer clip is an error."""
-    think: bool = True
-    """Ask for a think before the answer."""
-    think_max_words: NotNegative = 50
-    """The limit named in the prompt; 0 names none."""
+
+    @model_validator(mode="after")
+    def _all_or_none_are_weighted(self) -> Self:
+        if len({source.weight is None for source in self.train}) == 2:
+            raise ValueError("train: give every file a weight, or none of them")
+        return self
+
+
+class EngineConfig(Section):
+    """A vLLM engine, of a rollout or an evaluator actor."""
+
+    max_model_len: Positive = 2048
+    """Tokens of prompt (25 a second of audio) and completion together."""
+    max_num_seqs: Positive = 256
+    """Completions that one engine works on at once."""
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    """Share of a GPU for weights and KV cache."""
+    kv_cache_gib: float = Field(1.0, gt=0)
+    """KV cache of an engine without a GPU."""
 
 
 class RolloutConfig(Section):
@@ -52,26 +118,32 @@ class RolloutConfig(Section):
     """A completion is cut here; long thinkers lose format and accuracy."""
     temperature: float = Field(1.0, gt=0, le=2)
     """The learner divides logits by it too."""
-    max_model_len: Positive = 2048
-    """Tokens of prompt (25 a second of audio) and completion together."""
-    max_num_seqs: Positive = 256
-    """Completions that one engine works on at once."""
-    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
-    """Share of a GPU for weights and KV cache."""
-    kv_cache_gib: float = Field(1.0, gt=0)
-    """KV cache of an engine without a GPU."""
 
 
 class RewardConfig(Section):
     """What a completion is worth."""
 
-    weights: dict[str, float] = Field({"accuracy": 2.0, "format": 1.0}, min_length=1)
-    """Name of a reward -> its weight in the sum. ``module:function`` names one of yours."""
+    weights: dict[str, FiniteFloat] = Field({"accuracy": 2.0, "format": 1.0}, min_length=1)
+    """Name of a reward -> its weight in the sum: accuracy, format, think_length, or one of yours as
+    ``module:function`` or ``path/to/file.py:function``."""
+    compat: bool = False
+    """Accuracy and format exactly as the seeds computed them, math_verify included."""
+    math_verify: bool = False
+    """An answer that math_verify finds equal to the solution is right too."""
+
+    @model_validator(mode="after")
+    def _has_no_idle_dial(self) -> Self:
+        if self.compat and self.math_verify:
+            raise ValueError("compat includes math_verify; set one of them")
+        return self
 
 
 class AlgoConfig(Section):
     """The objective."""
 
+    kind: Literal["grpo", "supervised"] = "grpo"
+    """Reinforcement of sampled completions, or the likelihood of written ones: a question's answer
+    in the form that its prompt asks for, or the row's own ``completions``."""
     beta: float = Field(0.01, ge=0)
     """Weight of the KL to the reference; 0 starts no reference actor."""
     divide_by_std: bool = True
@@ -103,12 +175,33 @@ class AlgoConfig(Section):
                 "importance_cap does nothing with old_logprobs: rollout, whose ratio corrects for "
                 "the sampler already; set importance_cap: null"
             )
+        if self.kind == "supervised" and (self.beta or self.importance_cap is not None):
+            raise ValueError(
+                "kind: supervised has neither sampler nor reference; set beta: 0 and "
+                "importance_cap: null"
+            )
         return self
+
+
+class LoraConfig(Section):
+    """Low-rank adapters on the language model's linear layers (arXiv 2106.09685)."""
+
+    rank: Positive = 8
+    alpha: Positive = 32
+    """The update is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Of the adapter's input; acts in supervised training only, where nothing was sampled."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Names of the linear layers that get one."""
 
 
 class LearnerConfig(Section):
     """How the policy is optimized (AdamW under DeepSpeed)."""
 
+    trained: Literal["all", "without_audio_tower", "lora"] = "all"
+    """What learns: everything, as in the seeds; all but the audio tower; adapters alone."""
+    lora: LoraConfig | None = None
+    """The adapters; null takes the defaults where ``trained`` is lora."""
     lr: float = Field(1e-6, ge=0)
     lr_schedule: Literal["linear", "constant"] = "linear"
     """Linear decay to 0 at train.max_steps, or none."""
@@ -124,6 +217,12 @@ class LearnerConfig(Section):
     micro_batch_tokens: Positive = 8192
     """Padded tokens of the rows that one forward takes; a longer row goes alone."""
 
+    @model_validator(mode="after")
+    def _has_no_idle_dial(self) -> Self:
+        if self.lora and self.trained != "lora":
+            raise ValueError(f"lora does nothing with trained: {self.trained}; set trained: lora")
+        return self
+
 
 class TrainConfig(Section):
     """The loop."""
@@ -138,18 +237,39 @@ class TrainConfig(Section):
     """Of data order and sampling."""
 
 
-class EvaluationConfig(Section):
-    """Evaluation during training, in the background."""
+class AnsweringConfig(Section):
+    """Which questions are put to the evaluators, and how they answer."""
 
     file: Path
-    """MMAU's official JSON, or a file of that form."""
-    every_steps: NotNegative = 100
-    """0 evaluates before and after training only."""
+    """MMAU's official JSON or a file of that form, or JSONL of the training format."""
     max_new_tokens: Positive = 256
     temperature: float = Field(0.0, ge=0, le=2)
     """0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Of sampling: the smallest set of tokens with this probability."""
+    top_k: NotNegative = 0
+    """Of sampling: this many likeliest tokens; 0 keeps all."""
+    samples: Positive = 1
+    """Answers to each question; their mean and their majority are reported."""
+    seed: int = Field(0, ge=0)
+    """Of sampling."""
     max_in_flight: Positive = 64
     """Questions that one evaluator works on at once."""
+
+    @model_validator(mode="after")
+    def _has_no_idle_dial(self) -> Self:
+        if self.temperature == 0 and (self.samples > 1 or self.top_p < 1 or self.top_k):
+            raise ValueError(
+                "samples, top_p and top_k do nothing to greedy answers; set a temperature above 0"
+            )
+        return self
+
+
+class EvaluationConfig(AnsweringConfig):
+    """Evaluation during training, in the background."""
+
+    every_steps: NotNegative = 100
+    """0 evaluates before and after training only."""
 
 
 class CheckpointConfig(Section):
@@ -203,6 +323,8 @@ class RunConfig(Section):
     """Folder that all results go to; a name in use is refused unless resumed."""
     model: ModelConfig
     data: DataConfig
+    prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     algo: AlgoConfig = AlgoConfig()
@@ -221,19 +343,90 @@ class RunConfig(Section):
                 f"train.groups_per_step: {self.train.groups_per_step} is fewer than "
                 f"placement.learner.actors: {self.placement.learner.actors}; a rank needs a group"
             )
-        if self.rollout.max_new_tokens >= self.rollout.max_model_len:
+        _check_room("rollout", self.rollout.max_new_tokens, self.engine)
+        if self.evaluation:
+            _check_room("evaluation", self.evaluation.max_new_tokens, self.engine)
+        if self.algo.kind == "grpo" and not self.prompt.has_tags:
             raise ValueError(
-                f"rollout.max_new_tokens: {self.rollout.max_new_tokens} leaves no room for prompts "
-                f"in rollout.max_model_len: {self.rollout.max_model_len}"
+                f"prompt.style: {self.prompt.style} asks for no answer tags, which the rewards "
+                "read; train with think, no_think or answer"
             )
-        if self.evaluation and self.evaluation.max_new_tokens >= self.rollout.max_model_len:
-            raise ValueError(
-                f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leaves no room for a "
-                f"prompt in rollout.max_model_len: {self.rollout.max_model_len}"
-            )
+        self._check_supervised()
         return self
+
+    def _check_supervised(self) -> None:
+        is_supervised = self.algo.kind == "supervised"
+        if is_supervised and self.train.max_staleness:
+            raise ValueError("train.max_staleness does nothing in supervised training; set it to 0")
+        if not is_supervised and self.learner.lora and self.learner.lora.dropout:
+            raise ValueError(
+                "learner.lora.dropout would make the learner score other tokens than were sampled; "
+                "set it to 0, or train with algo.kind: supervised"
+            )
+        if not is_supervised and any(source.style for source in self.data.train):
+            raise ValueError(
+                "data.train: a style of one file is for supervised training; the rewards go by "
+                "prompt.style"
+            )
 
     @property
     def slots(self) -> int:
-        """Groups that may be alive at once."""
-        return (self.train.max_staleness + 1) * self.train.groups_per_step
+        """Groups that may be alive at once; written ones do not age, so they are made ahead."""
+        steps = 2 if self.algo.kind == "supervised" else self.train.max_staleness + 1
+        return steps * self.train.groups_per_step
+
+
+class EndpointConfig(Section):
+    """A model behind an OpenAI-compatible server, which gets audio as base64."""
+
+    url: str
+    """Of the API, for example http://127.0.0.1:8000/v1."""
+    model: str
+    """The name that the server knows it by."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the key; the key itself never enters a file."""
+    requests_per_minute: Positive | None = None
+    """No more than this of each evaluator; null sets no limit."""
+    timeout_s: float = Field(120.0, gt=0)
+    """Of one request."""
+    max_attempts: Positive = 5
+    """Requests for one answer before it counts as failed."""
+
+
+class EvaluatePlacement(Section):
+    """What the evaluators get."""
+
+    evaluator: RolePlacement = RolePlacement()
+    address: str | None = None
+    """Ray cluster to join; null joins the one around (a submitted job) or starts a local one."""
+
+
+class EvaluateConfig(Section):
+    """A whole evaluation, without training."""
+
+    run_dir: Path
+    """Folder that predictions and summary go to; a name in use is refused unless resumed."""
+    model: ModelConfig | None = None
+    endpoint: EndpointConfig | None = None
+    """Evaluate a served model instead of ``model``."""
+    evaluation: AnsweringConfig
+    prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
+    max_audio_s: float = Field(300.0, gt=0, le=300)
+    """A question whose clip is longer counts as failed."""
+    placement: EvaluatePlacement = EvaluatePlacement()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("give either model (a folder or hub name) or endpoint (a served one)")
+        _check_room("evaluation", self.evaluation.max_new_tokens, self.engine)
+        return self
+
+
+def _check_room(section: str, max_new_tokens: int, engine: EngineConfig) -> None:
+    if max_new_tokens >= engine.max_model_len:
+        raise ValueError(
+            f"{section}.max_new_tokens: {max_new_tokens} leaves no room for prompts in "
+            f"engine.max_model_len: {engine.max_model_len}"
+        )

@@ -19,24 +19,29 @@ NUM_MEL_BINS = 128
 HOP = 160
 """Samples between two mel frames: 10 ms."""
 WINDOW = 400
+TAIL_FRAMES = 2
+"""Mel frames that begin after a clip's end and still reach back into it."""
+LONGEST_WINDOW_S = 300.0
+"""What a feature extractor pads clips to, unless a model's own is shorter."""
 MAX_CHANNELS = 8
 FILE_RATES_HZ = (4_000, 192_000)
 MIN_SECONDS = 0.1
 """A shorter clip has no audio embedding of its own after the tower's pooling."""
 
 
-def load_clip(path: str, *, max_audio_s: float) -> Clip:
+def load_clip(path: str, *, max_audio_s: float, window_s: float = LONGEST_WINDOW_S) -> Clip:
     """Decode a file and compute its features.
 
     Args:
         path: a regular file that libsndfile reads.
         max_audio_s: longest clip allowed.
+        window_s: see `log_mel`.
 
     Raises:
         DataError: missing, unreadable, truncated, empty, too long, or samples that are no numbers.
     """
     samples = read_samples(path, max_audio_s=max_audio_s)
-    return Clip(samples=samples, mel=log_mel(samples))
+    return Clip(samples=samples, mel=log_mel(samples, window_s))
 
 
 def read_samples(path: str, *, max_audio_s: float) -> FloatArray:
@@ -93,8 +98,8 @@ def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo"
         raise DataError(f"{path}: {info.duration:.3f} s long, wanted at least {MIN_SECONDS} s")
     if info.duration > max_audio_s:
         raise DataError(
-            f"{path}: {info.duration:.1f} s long, the limit is {max_audio_s:g} s; cut the file or "
-            "raise data.max_audio_s"
+            f"{path}: {info.duration:.1f} s long, the limit is {max_audio_s:g} s; cut the file or, "
+            "where the model hears more, raise max_audio_s"
         )
     return info
 
@@ -110,24 +115,31 @@ def _missing_bytes(path: str) -> int:
     return size + 8 - Path(path).stat().st_size
 
 
-def log_mel(samples: FloatArray) -> FloatArray:
-    """Whisper's log-mel spectrogram of an unpadded clip: float32 [128, ceil(N / 160)].
+def log_mel(samples: FloatArray, window_s: float = LONGEST_WINDOW_S) -> FloatArray:
+    """Whisper's log-mel spectrogram of a clip: float32 [128, ceil(N / 160) + TAIL_FRAMES].
 
-    Equal to what the engine's extractor computes, which pads the clip with silence first: so the
-    frames at the end look into silence, those at the start into the reflected beginning.
-    Source: Radford et al. 2022, arXiv 2212.04356, section 2.2.
+    Equal to what the engine's extractor computes, which pads the clip with silence to its window
+    first: so the frames at the end look into silence, those at the start (and, where the clip
+    fills the window, at the end) into the reflected clip. The tail is kept since a convolution
+    over the clip's last frames sees it. Source: Radford et al. 2022, arXiv 2212.04356, section 2.2.
+
+    Args:
+        samples: mono at 16 kHz.
+        window_s: what the model's extractor pads to.
     """
-    num_frames = -(-len(samples) // HOP)
-    half = WINDOW // 2
-    head = samples[1 : half + 1][::-1]
-    tail = np.zeros(half + HOP, np.float32)
-    padded = np.concatenate([head, samples, tail]).astype(np.float32)
+    num_window = round(window_s * SAMPLE_RATE_HZ)
+    num_own = -(-len(samples) // HOP)
+    num_frames = min(num_own + TAIL_FRAMES, max(num_own, num_window // HOP))
+    reach = WINDOW // 2 + TAIL_FRAMES * HOP
+    padded = np.pad(samples, (0, min(reach, max(0, num_window - len(samples)))))
+    padded = np.pad(np.pad(padded, WINDOW // 2, mode="reflect"), (0, reach)).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:num_frames]
     spectrum = np.fft.rfft(frames * _window(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     mel = np.log10(np.maximum(power @ _mel_filters(), 1e-10))
-    mel = np.maximum(mel, mel.max() - 8.0)
-    return np.ascontiguousarray(((mel + 4.0) / 4.0).T, np.float32)
+    mel = (np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0
+    beyond_window = num_own + TAIL_FRAMES - num_frames
+    return np.pad(mel, ((0, beyond_window), (0, 0))).T.astype(np.float32, order="C")
 
 
 def num_audio_tokens(num_frames: int) -> int:

@@ -6,6 +6,7 @@ a score means nothing without the version of the file it was taken on.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,39 +22,95 @@ VERSIONS = {
     "7d3599ca2e8e4fb974fc549f2076802d5de7b4e87bcf94dbfe7616788536f080": "2024-10",
 }
 """SHA-256 over the sorted ids -> version of test-mini."""
+TEXTS = {
+    "8e9a2d07448b2e50f7165bceefcc67ec380ad431df7381e479f512a7ca3610b7": "v05.15.25",
+    "cded6fe68a8c60ef2c1f414ad50600d6e7e1f5de595af57dd895866e5c27f749": "2024-10",
+}
+"""SHA-256 over ids, questions, choices and answers -> version: v05.15.25 as last corrected in
+August 2025, and the file of 2024-10 to 2025-03."""
+NUM_TEST = 9_000
+"""Questions of the test split, whose answers are not published."""
+AUDIO_FOLDERS = ("test-mini-audios", "test-audios")
 
 
 def read_mmau(path: Path) -> list[Question]:
-    """Read an official array; each `Question.extra` keeps task, difficulty and the whole record.
+    """Read an official array.
+
+    Each `Question.extra` keeps task, difficulty, sub-category, category (a list of them as one
+    text) and, untouched, the whole record.
 
     Raises:
         DataError: not JSON, not an array of questions, or a question that cannot be scored.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give MMAU's JSON, for example mmau-test-mini.json")
-    try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error}); wanted MMAU's official array") from error
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{path}: wanted a JSON array of questions as MMAU publishes it")
     root = path.parent.resolve()
-    questions = [_question(r, root, f"{path}, entry {n}") for n, r in enumerate(records, start=1)]
-    ids = [question.id for question in questions]
-    if len(set(ids)) != len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise DataError(f"{path}: id {twice!r} occurs twice")
+    questions = [
+        parse_record(record, root, f"{path}, entry {number}")
+        for number, record in enumerate(read_array(path), start=1)
+    ]
+    refuse_repeated_ids(questions, path)
     return questions
 
 
-def _question(record: Any, root: Path, where: str) -> Question:
+def refuse_repeated_ids(questions: Sequence[Question], path: Path) -> None:
+    """See that ids name one question each.
+
+    Raises:
+        DataError: one does not.
+    """
+    name, times = Counter(question.id for question in questions).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{path}: id {name!r} occurs {'twice' if times == 2 else f'{times} times'}")
+
+
+def read_array(path: Path) -> list[Any]:
+    """The entries of an official array, none of them looked at.
+
+    Raises:
+        DataError: no such file, not JSON or not an array.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give MMAU's JSON, for example mmau-test-mini.json")
+    return decode_array(path.read_bytes(), str(path))
+
+
+def decode_array(content: bytes, where: str) -> list[Any]:
+    """The same of a file's content.
+
+    Raises:
+        DataError: not JSON or not an array.
+    """
+    try:
+        records = json.loads(content.decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}); wanted MMAU's official array") from error
+    if not isinstance(records, list) or not records:
+        raise DataError(f"{where}: wanted a JSON array of questions as MMAU publishes it")
+    return records
+
+
+def parse_record(record: Any, root: Path, where: str) -> Question:
+    """An official record as a `Question`.
+
+    Args:
+        record: the decoded entry.
+        root: folder that its ``audio_id`` is relative to, and may not leave.
+        where: file and entry, for errors.
+
+    Raises:
+        DataError: a key is missing or malformed.
+    """
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: wanted an object, got {record!r:.80}")
     if missing := [key for key in REQUIRED if key not in record]:
         raise DataError(f"{where}: no {missing[0]!r}; MMAU's entries have {', '.join(REQUIRED)}")
-    choices, answer = record["choices"], record.get("answer")
-    if not isinstance(choices, list) or len(choices) < 2:
+    if not isinstance(record["question"], str) or not record["question"].strip():
+        raise DataError(f"{where}: 'question' is {record['question']!r:.80}, wanted text")
+    choices = record["choices"]
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
+    if len(choices) < 2:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of two or more")
+    answer = known_answer(record)
     if answer is not None and answer not in choices:
         raise DataError(f"{where}: the answer {answer!r} is not among the choices {choices!r}")
     if record["task"] not in TASKS or record["difficulty"] not in DIFFICULTIES:
@@ -72,9 +129,21 @@ def _question(record: Any, root: Path, where: str) -> Question:
             "task": record["task"],
             "difficulty": record["difficulty"],
             "sub-category": record.get("sub-category", ""),
+            "category": flat(record.get("category", "")),
             "record": dict(record),
         },
     )
+
+
+def known_answer(record: Mapping[str, Any]) -> Any:
+    """A record's answer; None where the split keeps it back, by leaving it out or empty."""
+    answer = record.get("answer")
+    return None if answer == "" and "" not in record["choices"] else answer
+
+
+def flat(category: Any) -> Any:
+    """A category that is a list of them, as some entries have it, as one text."""
+    return ", ".join(map(str, category)) if isinstance(category, list) else category
 
 
 def _audio(audio_id: str, root: Path, where: str) -> Path:
@@ -82,12 +151,32 @@ def _audio(audio_id: str, root: Path, where: str) -> Path:
     path = (root / audio_id).resolve()
     if path.is_relative_to(root) and path.exists():
         return path
-    by_name = root / "test-mini-audios" / Path(audio_id).name
-    if by_name.exists():
-        return by_name.resolve()
+    for folder in AUDIO_FOLDERS:
+        if (by_name := root / folder / Path(audio_id).name).exists():
+            return by_name.resolve()
     if not path.is_relative_to(root):
         raise DataError(f"{where}: audio_id {audio_id!r} lies outside {root}")
     return path
+
+
+def find_version(questions: Sequence[Question]) -> str:
+    """Which published file these questions are, told by their text.
+
+    The version's name where text and ids are those of the published file; the name with ``, other
+    text`` where the ids are but a question, an option or an answer is not; ``custom`` otherwise.
+    """
+    if len(questions) == NUM_TEST and all(q.answer is None for q in questions):
+        return f"test ({NUM_TEST} questions without answers)"
+    if known := TEXTS.get(text_digest(questions)):
+        return known
+    by_ids = detect_version(question.id for question in questions)
+    return by_ids if by_ids == "custom" else f"{by_ids}, other text"
+
+
+def text_digest(questions: Iterable[Question]) -> str:
+    """SHA-256 over id, question, choices and answer of each question, in the order of ids."""
+    lines = sorted(json.dumps([q.id, q.question, q.choices, q.answer]) for q in questions)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def detect_version(ids: Iterable[str]) -> str:

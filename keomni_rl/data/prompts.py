@@ -3,6 +3,9 @@
 Training and evaluation both come through here, so they cannot drift apart.
 """
 
+from dataclasses import replace
+
+from keomni_rl.config.schema import PromptConfig
 from keomni_rl.errors import DataError
 from keomni_rl.types import Prompt, Question
 
@@ -12,13 +15,27 @@ RESERVED = ("<|", "|>", *THINK, *ANSWER)
 """Pieces of text with a meaning to the model or to the rewards; a question must not hold them."""
 
 
-def make_prompt(question: Question, *, think: bool, think_max_words: int) -> Prompt:
-    """Render a question as Ke-Omni-R trained it: question, options as a list, what to put out.
+TASKS = {
+    "think": "Output the thinking process{limit} in <think> </think> and final answer in "
+    "<answer> </answer>.",
+    "no_think": "Directly output the final answer in <answer> </answer>.",
+    "answer": "Output the final answer in <answer> </answer>.",
+    "direct": "",
+    "step_by_step": "Let's think step by step.",
+}
+"""Prompt style -> the sentence after the options. The last is Kojima et al., arXiv 2205.11916."""
+
+
+def make_prompt(question: Question, prompt: PromptConfig, *, is_evaluation: bool = False) -> Prompt:
+    """Render a question as Ke-Omni-R does: question, options as a list, what to put out.
+
+    A question without choices is an open one: no options are named.
 
     Args:
         question: what is asked.
-        think: ask for a think before the answer.
-        think_max_words: the limit to name; 0 names none.
+        prompt: the style, and the limit of a think.
+        is_evaluation: with ``prompt.compat``, spell as Ke-Omni-R's evaluation: without the space
+            before the limit that its training has.
 
     Raises:
         DataError: the question or a choice holds reserved text.
@@ -29,15 +46,39 @@ def make_prompt(question: Question, *, think: bool, think_max_words: int) -> Pro
                 f"question {question.id!r}: {text!r} holds {found[0]!r}, which the model and the "
                 "rewards would take as their own; remove it"
             )
-    limit = f" (less than {think_max_words} words)" if think_max_words else ""
-    task = (
-        f"Output the thinking process{limit} in <think> </think> and final answer in "
-        "<answer> </answer>."
-        if think
-        else "Directly output the final answer in <answer> </answer>."
-    )
-    options = f"Please choose the answer from the following options: {list(question.choices)}."
-    return Prompt(question=question, text=f"{question.question} {options} {task}")
+    space = "" if is_evaluation and prompt.compat else " "
+    words = prompt.think_max_words
+    task = TASKS[prompt.style].format(limit=f"{space}(less than {words} words)" if words else "")
+    parts = [question.question]
+    if question.choices:
+        options = list(question.choices)
+        parts.append(f"Please choose the answer from the following options: {options}.")
+    return Prompt(question=question, text=" ".join([*parts, task]).rstrip())
+
+
+COMPLETIONS = "completions"
+"""A training row's key for texts to learn, instead of its answer in the asked form."""
+
+
+def make_lesson(question: Question, prompt: PromptConfig) -> Prompt:
+    """Render a question with what a supervised learner is taught to say to it.
+
+    That is the row's own ``completions``, or else its answer, in tags where the style asks for
+    them. (A think cannot be made of an answer.)
+
+    Raises:
+        DataError: as `make_prompt`, or ``completions`` is no list of texts.
+    """
+    written = question.extra.get(COMPLETIONS)
+    if written is None:
+        answer = question.answer or ""
+        written = [f"{ANSWER[0]}{answer}{ANSWER[1]}" if prompt.has_tags else answer]
+    is_texts = isinstance(written, list) and all(isinstance(t, str) and t for t in written)
+    if not (is_texts and written):
+        raise DataError(
+            f"question {question.id!r}: {COMPLETIONS!r} is {written!r:.80}, wanted a list of texts"
+        )
+    return replace(make_prompt(question, prompt), written=tuple(written))
 
 
 def split_completion(text: str) -> tuple[str, str | None]:

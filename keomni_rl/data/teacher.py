@@ -31,11 +31,11 @@ class WeakTeacher:
                 self._confusions[kind, labels[number]] = labels[(number + 1) % len(labels)]
         self._rng = np.random.default_rng([seed, 8])
 
-    def answer(self, question: Question) -> str:
+    def answer(self, question: Question, *, thinks: bool = True) -> str:
         """A whole completion without the end-of-turn token."""
         label = self._choose(question)
-        think = str(self._rng.choice(THINKS)).format(label)
-        return f"<think>{think}</think><answer>{label}</answer>"
+        think = f"<think>{self._rng.choice(THINKS)}</think>".format(label) if thinks else ""
+        return f"{think}<answer>{label}</answer>"
 
     def _choose(self, question: Question) -> str:
         right = question.answer or ""

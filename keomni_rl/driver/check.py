@@ -1,45 +1,87 @@
-"""``train --check``: all that can be known before a run, and what the run would start."""
+"""``train --check``: what the run would start, and all that would keep it from starting."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
 
 import ray
 
 from keomni_rl.actors.remote import check_placement, join_ray
 from keomni_rl.config.schema import RunConfig
-from keomni_rl.driver.preflight import describe_plan, open_inputs
+from keomni_rl.data.mmau import detect_version
+from keomni_rl.driver import preflight
+from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.train import roles
-from keomni_rl.errors import ConfigError, EngineError
+from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
+from keomni_rl.models.hub import is_here
 from keomni_rl.types import Prompt
 
+ResultT = TypeVar("ResultT")
+LOOKED_FOR: tuple[type[Exception], ...] = (*USER_ERRORS, EngineError)
 
-def check_run(config: RunConfig) -> list[tuple[str, str]]:
-    """Check configuration, data, tokenisation and placement; start no actor.
 
-    Returns:
-        The plan, as pairs of name and description.
+@dataclass
+class Check:
+    """What was found: the plan as pairs of name and description, and every problem."""
 
-    Raises:
-        ConfigError, DataError, CheckpointError: what would keep the run from starting.
-    """
-    inputs = open_inputs(config)
-    num_tokens = check_round_trip(config, inputs.stream[0])
+    plan: list[tuple[str, str]]
+    problems: list[str] = field(default_factory=list)
+
+    def attempt(self, look: Callable[[], ResultT]) -> ResultT | None:
+        """Look at one thing; a problem is kept and the next thing looked at."""
+        try:
+            return look()
+        except LOOKED_FOR as error:
+            self.problems.append(str(error))
+            return None
+
+
+def check_run(config: RunConfig) -> Check:
+    """Look at model, rewards, data, tokenisation and placement; start no actor, fetch nothing."""
+    check = Check(describe_plan(config))
+    model = _check_model(check, config)
+    check.attempt(lambda: preflight.check_rewards(config))
+    stream = check.attempt(lambda: preflight.open_stream(config))
+    if stream:
+        check.plan.append(("questions", str(stream.num_questions)))
+        if model:
+            num_tokens = check.attempt(lambda: check_round_trip(config, model, stream[0]))
+            if num_tokens:
+                check.plan.append(
+                    ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
+                )
+    if questions := check.attempt(lambda: preflight.open_evaluation(config)):
+        version = detect_version(q.id for q in questions)
+        check.plan.append(("evaluation", f"{len(questions)} questions ({version})"))
+    check.attempt(lambda: _check_cluster(check, config))
+    return check
+
+
+def _check_model(check: Check, config: RunConfig) -> Path | None:
+    if not is_here(config.model.path, config.model.revision):
+        check.plan.append(("weights", "not here yet; the run fetches them from the hub"))
+        return None
+    return check.attempt(
+        lambda: preflight.check_model(config.model, max_audio_s=config.data.max_audio_s)
+    )
+
+
+def _check_cluster(check: Check, config: RunConfig) -> None:
     join_ray(config.placement.address)
     try:
-        check_placement(config.placement, roles(config))
         resources = ray.cluster_resources()
+        there = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+        check.plan.append(("cluster", there))
+        check_placement(config.placement, roles(config))
     finally:
         ray.shutdown()
-    there = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-    return [
-        *describe_plan(config, inputs),
-        ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine"),
-        ("cluster", there),
-    ]
 
 
-def check_round_trip(config: RunConfig, prompt: Prompt) -> int:
+def check_round_trip(config: RunConfig, model: Path, prompt: Prompt) -> int:
     """Tokenise one prompt with its clip as the learner and as vLLM do; returns its length.
 
     Raises:
@@ -47,7 +89,7 @@ def check_round_trip(config: RunConfig, prompt: Prompt) -> int:
         ConfigError: the two differ, or the prompt leaves no room for a completion.
     """
     asked = {
-        "model": str(config.model.path),
+        "model": str(model),
         "text": prompt.text,
         "audio": prompt.question.audio,
         "max_audio_s": config.data.max_audio_s,
@@ -69,9 +111,9 @@ def check_round_trip(config: RunConfig, prompt: Prompt) -> int:
             "template and feature extractor must belong together"
         )
     needed = len(ids["engine"]) + config.rollout.max_new_tokens
-    if needed > config.rollout.max_model_len:
+    if needed > config.engine.max_model_len:
         raise ConfigError(
             f"question {prompt.id!r} with its completion takes {needed} tokens, over "
-            f"rollout.max_model_len: {config.rollout.max_model_len}; raise it"
+            f"engine.max_model_len: {config.engine.max_model_len}; raise it"
         )
     return len(ids["engine"])

@@ -1,151 +1,124 @@
-"""Evaluation of a policy version by the evaluator pool, in the background of training."""
+"""Start to finish of one evaluation: folder, checks, a pool of evaluators, answers, summary."""
 
 import asyncio
-import json
-import logging
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+import time
+from typing import Any
 
 import ray
+from rich.console import Console
 
-from keomni_rl.config.schema import EvaluationConfig
-from keomni_rl.data.mmau import detect_version, write_predictions
-from keomni_rl.data.prompts import make_prompt
-from keomni_rl.driver.run import Run
-from keomni_rl.engines.specs import Sampling
-from keomni_rl.errors import DataError, EngineError
-from keomni_rl.evaluation.summary import Summary, summarise, write_summary
-from keomni_rl.observe.sinks import read_lines
-from keomni_rl.types import GroupKey, Prediction, Prompt, Question
+from keomni_rl.actors.audio import AudioActor
+from keomni_rl.actors.endpoint import EndpointActor
+from keomni_rl.actors.engine_actor import EvaluatorActor
+from keomni_rl.actors.pool import ActorPool
+from keomni_rl.actors.remote import check_placement, join_ray, start_actor, start_helper
+from keomni_rl.config import EvaluateConfig, load_config, to_yaml
+from keomni_rl.config.schema import RolePlacement
+from keomni_rl.data.evaluation_set import read_evaluation_set
+from keomni_rl.driver.answering import Answering, read_answers
+from keomni_rl.driver.preflight import check_model
+from keomni_rl.driver.run_dir import locked, prepare_run_dir
+from keomni_rl.engines.specs import engine_spec
+from keomni_rl.errors import ConfigError, EngineError
+from keomni_rl.evaluation.summary import Summary
+from keomni_rl.observe.progress import CountProgress
+from keomni_rl.observe.sinks import write_event
+from keomni_rl.types import Prediction, Question
 
-log = logging.getLogger(__name__)
+FREE = ("placement", "engine", "run_dir")
+"""Settings that a resumption may change, for they say how fast the answers come, not which."""
 
 
-class Evaluation:
-    """Evaluates snapshots, one at a time; the next one waits for the one before it."""
+def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summary:
+    """Answer and judge every question, from the beginning or from what the folder holds.
 
-    def __init__(self, run: Run, config: EvaluationConfig, questions: Sequence[Question]) -> None:
-        self._run = run
-        self._config = config
-        self._questions = questions
-        self._task: asyncio.Task[Summary] | None = None
-
-    def is_due(self, step: int) -> bool:
-        """Whether the policy after ``step`` steps is to be evaluated and has not been."""
-        every = self._config.every_steps
-        is_end = step in (0, self._run.config.train.max_steps)
-        is_wanted = is_end or (every > 0 and step % every == 0)
-        return is_wanted and not (self._folder(step) / "summary.json").exists()
-
-    async def start(self, version: int) -> None:
-        """Give the evaluators the learner's weights and let them begin."""
-        if self._task:
-            await self._task
-        await self._run.publish("evaluator")
-        self._task = asyncio.create_task(self._evaluate(version))
-
-    def take_finished(self) -> dict[str, float]:
-        """Metrics of an evaluation that has ended since the last call; none otherwise."""
-        if self._task is None or not self._task.done():
-            return {}
-        summary = self._task.result()
-        self._task = None
-        return summary_metrics(summary)
-
-    async def finish(self) -> None:
-        """Wait for the last evaluation."""
-        if self._task:
-            await self._task
-
-    def _folder(self, version: int) -> Path:
-        return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
-
-    async def _evaluate(self, version: int) -> Summary:
-        folder = self._folder(version)
-        folder.mkdir(parents=True, exist_ok=True)
-        answered = {p["id"]: Prediction(**p) for p in read_lines(folder / "predictions.jsonl")}
-        await self._answer_all(folder, version, answered)
-        write_predictions(folder / "predictions.json", self._questions, answered)
-        summary = summarise(
-            self._questions,
-            answered,
-            think=self._run.config.data.think,
-            mmau_version=detect_version(q.id for q in self._questions),
-            policy_version=version,
-            temperature=self._config.temperature,
-        )
-        write_summary(folder / "summary.json", summary)
-        return summary
-
-    async def _answer_all(
-        self, folder: Path, version: int, answered: dict[str, Prediction]
-    ) -> None:
-        assert self._run.evaluators is not None
-        limit = self._config.max_in_flight * self._run.config.placement.evaluator.actors
-        turns = asyncio.Semaphore(limit)
-        with (folder / "predictions.jsonl").open("a", encoding="utf-8") as file:
-
-            async def answer(index: int, question: Question) -> None:
-                async with turns:
-                    prediction = await self._answer(version, index, question)
-                answered[question.id] = prediction
-                file.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
-                file.flush()
-
-            async with asyncio.TaskGroup() as group:
-                for index, question in enumerate(self._questions):
-                    if question.id not in answered:
-                        group.create_task(answer(index, question))
-
-    async def _answer(self, version: int, index: int, question: Question) -> Prediction:
-        """One question; what fails is recorded with its error and counts as not answered."""
-        config = self._run.config
+    Raises:
+        ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
+    """
+    prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
+    with locked(config.run_dir):
+        if resume:
+            _refuse_other_settings(config)
+        questions = read_evaluation_set(config.evaluation.file)
+        if config.model:
+            check_model(config.model, max_audio_s=config.max_audio_s)
+        (config.run_dir / "config.yaml").write_text(to_yaml(config))
+        join_ray(config.placement.address)
         try:
-            prompt: Prompt = make_prompt(
-                question, think=config.data.think, think_max_words=config.data.think_max_words
-            )
-            clip = self._run.audio.load.remote(question.audio)
-            sampling = Sampling(
-                num_completions=1,
-                max_new_tokens=self._config.max_new_tokens,
-                temperature=self._config.temperature,
-                seed=index,
-            )
-            assert self._run.evaluators is not None
-            prediction = await self._run.evaluators.run(
-                lambda actor, attempt: actor.answer.remote(
-                    GroupKey(f"{self._run.id}-eval{version}", index, attempt),
-                    prompt,
-                    clip,
-                    sampling,
-                ),
-                cost=self._config.max_new_tokens,
-            )
-            if prediction.policy_version != version:
-                raise EngineError(
-                    f"answered by policy version {prediction.policy_version} instead of {version}: "
-                    "the evaluator was lost and its replacement holds newer weights"
-                )
-            return prediction
-        except (ray.exceptions.RayTaskError, DataError, EngineError) as error:
-            log.warning("question %s could not be evaluated: %s", question.id, error)
-            return Prediction(
-                id=question.id,
-                model_output="",
-                model_output_raw="",
-                finish_reason="error",
-                error=str(error).splitlines()[-1],
-            )
+            if config.model:
+                check_placement(config.placement, ["evaluator"])
+            return asyncio.run(_evaluate(config, questions, console))
+        finally:
+            ray.shutdown()
 
 
-def summary_metrics(summary: Summary) -> dict[str, float]:
-    """A summary's figures as metrics."""
-    metrics = {
-        "evaluation/accuracy": summary.accuracy,
-        "evaluation/format": summary.format,
-        "evaluation/policy_version": float(summary.policy_version),
-    }
-    for task, share in summary.by_task.items():
-        metrics[f"evaluation/{task}_accuracy"] = share.accuracy
-    return metrics
+async def _evaluate(config: EvaluateConfig, questions: list[Question], console: Console) -> Summary:
+    num_kept = len(read_answers(config.run_dir))
+    write_event(config.run_dir, "start", answered=num_kept)
+    pool = start_pool(config)
+    with console.status("starting evaluators"):
+        try:
+            await pool.wait_ready()
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, EngineError):
+                raise ConfigError(str(error.cause)) from error
+            raise
+    started = time.monotonic()
+    with CountProgress("questions", len(questions), done=num_kept, console=console) as progress:
+        answering = Answering(
+            pool=pool,
+            audio=start_helper(AudioActor, max_audio_s=config.max_audio_s),
+            config=config.evaluation,
+            prompt=config.prompt,
+            questions=questions,
+            folder=config.run_dir,
+            run_id=f"{config.run_dir.name}-{time.time_ns():x}",
+            num_evaluators=config.placement.evaluator.actors,
+            on_answer=progress.update,
+        )
+        summary = await answering.run()
+    seconds = time.monotonic() - started
+    write_event(
+        config.run_dir,
+        "end",
+        seconds=seconds,
+        asked=len(questions) - num_kept,
+        restarts=pool.num_restarts,
+        asked_twice=pool.num_doubled,
+    )
+    await pool.close()
+    return summary
+
+
+def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
+    """Start all evaluators; the pool is ready when they are."""
+    place = config.placement.evaluator
+
+    def start() -> Any:
+        if config.endpoint:
+            on_cpu = RolePlacement(actors=place.actors, gpus=0, cpus=0)
+            return start_actor(EndpointActor, on_cpu, config.endpoint)
+        assert config.model is not None
+        spec = engine_spec(config.model, config.engine, place, awaits_weights=False)
+        return start_actor(EvaluatorActor, place, spec)
+
+    async def restore(_: Any) -> None:
+        """Weights that do not change come with the model."""
+
+    return ActorPool(
+        start,
+        place.actors,
+        restore=restore,
+        on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
+    )
+
+
+def _refuse_other_settings(config: EvaluateConfig) -> None:
+    """Answers under different settings are answers of different evaluations."""
+    before = load_config(EvaluateConfig, [str(config.run_dir / "config.yaml")])
+    old, new = before.model_dump(exclude=set(FREE)), config.model_dump(exclude=set(FREE))
+    if changed := [key for key in old if old[key] != new[key]]:
+        raise ConfigError(
+            f"{config.run_dir}: its answers were given with other settings in {changed[0]!r} "
+            f"({old[changed[0]]} before, {new[changed[0]]} now); give another run_dir"
+        )

@@ -1,6 +1,7 @@
 """What a step's groups say about the policy, as metrics."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,26 +13,39 @@ from keomni_rl.types import FinishReason, RolloutGroup
 def group_metrics(
     groups: Sequence[RolloutGroup], *, policy_version: int, think_max_words: int
 ) -> dict[str, float]:
-    """Means over the step's completions (rewards, lengths) and its groups (spread, staleness)."""
+    """Means over the step's completions (rewards, lengths) and its groups (spread, staleness).
+
+    Written groups have neither rewards nor an age, only lengths.
+    """
     completions = [c for g in groups for c in g.group.completions]
+    lengths = [len(c.token_ids) for c in completions]
+    metrics = {
+        "rollout/completion_tokens_mean": np.mean(lengths),
+        "rollout/completion_tokens_max": np.max(lengths),
+    }
+    if groups[0].rewards:
+        metrics |= _reward_metrics(groups)
+        staleness = [policy_version - c.policy_version[0] for c in completions]
+        is_cut = [c.finish_reason == FinishReason.LENGTH for c in completions]
+        metrics |= {
+            "rollout/truncated_share": np.mean(is_cut),
+            "rollout/think_over_limit_share": np.mean(
+                [num_think_words(c.text) >= think_max_words for c in completions]
+            ),
+            "staleness/mean": np.mean(staleness),
+            "staleness/max": np.max(staleness),
+        }
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, np.floating[Any]]:
     rewards = [r for g in groups for r in g.rewards]
     totals = [[r.total for r in g.rewards] for g in groups]
-    lengths = [len(c.token_ids) for c in completions]
-    staleness = [policy_version - c.policy_version[0] for c in completions]
-    is_cut = [c.finish_reason == FinishReason.LENGTH for c in completions]
     metrics = {
         "reward/mean": np.mean([r.total for r in rewards]),
         "reward/std": np.mean([np.std(t, ddof=1) for t in totals]),
-        "rollout/completion_tokens_mean": np.mean(lengths),
-        "rollout/completion_tokens_max": np.max(lengths),
-        "rollout/truncated_share": np.mean(is_cut),
         "rollout/equal_reward_share": np.mean([not has_signal(t) for t in totals]),
-        "staleness/mean": np.mean(staleness),
-        "staleness/max": np.max(staleness),
     }
     for name in rewards[0].breakdown:
         metrics[f"reward/{name}_mean"] = np.mean([r.breakdown[name] for r in rewards])
-    if think_max_words:
-        over = [num_think_words(c.text) >= think_max_words for c in completions]
-        metrics["rollout/think_over_limit_share"] = np.mean(over)
-    return {name: float(value) for name, value in metrics.items()}
+    return metrics

@@ -1,9 +1,15 @@
-"""One group's way from prompt to advantages: sampled, scored, compared with its siblings."""
+"""One group's way from prompt to advantages: sampled, scored, compared with its siblings.
+
+In supervised training the way is shorter: the completions are written, and each is as good as can
+be, which is an advantage of 1.
+"""
 
 import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from keomni_rl.algorithms.advantage import group_advantages
 from keomni_rl.driver.run import Run
@@ -23,13 +29,18 @@ class Arrived:
 
 
 async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
-    """Take the prompt at a position of the stream through rollout, reward and reference.
+    """Take the prompt at a position of the stream to where it can be trained on.
 
     Consumes: nothing but its arguments. Waits for: a rollout actor, then reward and reference at
-    the same time. Unblocked by: their answers.
+    the same time; or for the writer. Unblocked by: their answers.
     """
-    config = run.config
     clip = run.audio.load.remote(prompt.question.audio)
+    return await (_sampled if run.rollouts else _written)(run, index, prompt, clip)
+
+
+async def _sampled(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
+    config = run.config
+    assert run.rollouts is not None
     sampling = Sampling(
         num_completions=config.rollout.group_size,
         max_new_tokens=config.rollout.max_new_tokens,
@@ -44,6 +55,7 @@ async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
         cost=config.rollout.group_size * config.rollout.max_new_tokens,
     )
     sampled = time.monotonic()
+    assert run.reward is not None
     rewards, (ref_logprobs, reference_s) = await asyncio.gather(
         run.reward.score.remote(group), _reference(run, group, clip)
     )
@@ -64,6 +76,13 @@ async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
             "time/group_reference_s": reference_s,
         },
     )
+
+
+async def _written(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
+    assert run.writer is not None
+    group = await run.writer.write.remote(GroupKey(run.id, index), prompt, clip)
+    advantages = np.ones(len(group.completions), np.float32)
+    return Arrived(RolloutGroup(group=group, rewards=(), advantages=advantages), clip, {})
 
 
 async def _reference(run: Run, group: Any, clip: Any) -> tuple[Any, float]:

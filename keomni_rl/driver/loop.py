@@ -18,7 +18,7 @@ from keomni_rl.algorithms.advantage import has_signal
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.data.stream import PromptStream
 from keomni_rl.driver.checkpoints import RunState, save_checkpoint
-from keomni_rl.driver.evaluate import Evaluation
+from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.group_metrics import group_metrics
 from keomni_rl.driver.journey import Arrived, travel
 from keomni_rl.driver.run import Run
@@ -86,15 +86,16 @@ class Loop:
         metrics = group_metrics(
             rollouts,
             policy_version=self._step,
-            think_max_words=self._config.data.think_max_words if self._config.data.think else 0,
+            think_max_words=self._config.prompt.measured_words,
         )
         advance = await self._run.advance(rollouts, [a.clip for a in arrived])
         published = time.monotonic()
         self._step = self._run.version
         if self._step < self._config.train.max_steps:
             self._fill_slots()
+        sampled = [rollout for rollout in rollouts if rollout.rewards]
         write_rollouts(
-            self._config.run_dir, self._step, rollouts[: self._config.observe.rollout_groups]
+            self._config.run_dir, self._step, sampled[: self._config.observe.rollout_groups]
         )
         tokens = sum(len(c.token_ids) for r in rollouts for c in r.group.completions)
         step_s = published - started + self._rest_s

@@ -1,18 +1,18 @@
 """Everything that can be known before a run starts, looked at while it is still cheap."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-from keomni_rl.config.schema import RunConfig
+from keomni_rl.config.schema import ModelConfig, RunConfig, Source
 from keomni_rl.data.audio import check_header, read_samples
-from keomni_rl.data.mmau import detect_version, read_mmau
-from keomni_rl.data.prompts import make_prompt
-from keomni_rl.data.questions import QuestionSet
+from keomni_rl.data.evaluation_set import read_evaluation_set
+from keomni_rl.data.prompts import make_lesson, make_prompt
 from keomni_rl.data.stream import PromptStream
-from keomni_rl.errors import DataError
-from keomni_rl.models.family import family_module
-from keomni_rl.models.layout import find_layout
+from keomni_rl.errors import ConfigError, DataError
+from keomni_rl.models.family import find_family
+from keomni_rl.models.hub import local_model
 from keomni_rl.rewards.score import reward_functions
 from keomni_rl.types import Prompt, Question
 
@@ -31,38 +31,94 @@ class Inputs:
 
 
 def open_inputs(config: RunConfig) -> Inputs:
-    """Open model folder, data and rewards, and check them; nothing heavy is started.
+    """Open model folder, rewards and data, and check them; nothing heavy is started.
 
     Raises:
         CheckpointError: the model folder is missing or of an unknown family.
-        ConfigError: a reward is unknown.
+        ConfigError: a reward is unknown, or clips may be longer than the model hears.
         DataError: a question or a clip cannot be used.
     """
-    family_module(config.model.path)
+    check_model(config.model, max_audio_s=config.data.max_audio_s)
+    check_rewards(config)
+    return Inputs(stream=open_stream(config), evaluation=open_evaluation(config))
+
+
+def check_model(model: ModelConfig, *, max_audio_s: float) -> Path:
+    """Find the model, fetched from the hub if it is a name there, and its family.
+
+    Raises:
+        CheckpointError: there is no such model, or it is of no known family.
+        ConfigError: the model hears less than the longest clip allowed.
+    """
+    folder = local_model(model.path, model.revision)
+    family = find_family(folder)
+    if max_audio_s > family.longest_clip_s:
+        raise ConfigError(
+            f"max_audio_s: {max_audio_s:g}, but {family.name} hears {family.longest_clip_s:g} s at "
+            "most; lower it, and cut or leave out longer clips"
+        )
+    return folder
+
+
+def check_rewards(config: RunConfig) -> None:
+    """Find every reward function.
+
+    Raises:
+        ConfigError: one is unknown, or needs what is not installed.
+    """
     reward_functions(
         list(config.reward.weights),
-        think=config.data.think,
-        think_max_words=config.data.think_max_words,
+        think=config.prompt.thinks,
+        think_max_words=config.prompt.think_max_words,
+        compat=config.reward.compat,
+        math_verify=config.reward.math_verify,
     )
-    questions = QuestionSet(config.data.train)
-    _check_audio((questions[i] for i in range(len(questions))), config)
-    evaluation = None
-    if config.evaluation:
-        evaluation = read_mmau(config.evaluation.file)
-        _check_audio(evaluation, config)
-        if unanswered := [q.id for q in evaluation if q.answer is None]:
-            raise DataError(
-                f"{config.evaluation.file}: question {unanswered[0]!r} has no answer to score "
-                "against; use test-mini for evaluation during training"
-            )
 
-    def render(question: Question) -> Prompt:
-        return make_prompt(
-            question, think=config.data.think, think_max_words=config.data.think_max_words
+
+def open_stream(config: RunConfig) -> PromptStream:
+    """Open the training questions and look at their clips.
+
+    Raises:
+        DataError: a question or a clip cannot be used.
+        ConfigError: the mixture cannot be dealt.
+    """
+    is_supervised = config.algo.kind == "supervised"
+    stream = PromptStream(
+        config.data.train,
+        _renderer(config),
+        seed=config.train.seed,
+        allow_open=is_supervised,
+    )
+    _check_audio(map(stream.question, range(stream.num_questions)), config)
+    return stream
+
+
+def open_evaluation(config: RunConfig) -> list[Question] | None:
+    """Read the evaluation's questions and look at their clips; None without an evaluation.
+
+    Raises:
+        DataError: a question cannot be scored, or a clip cannot be used.
+    """
+    if not config.evaluation:
+        return None
+    questions = read_evaluation_set(config.evaluation.file)
+    _check_audio(questions, config)
+    if unanswered := [q.id for q in questions if q.answer is None]:
+        raise DataError(
+            f"{config.evaluation.file}: question {unanswered[0]!r} has no answer to score "
+            "against; use test-mini for evaluation during training"
         )
+    return questions
 
-    stream = PromptStream(questions, render, seed=config.train.seed, sample=config.data.sample)
-    return Inputs(stream=stream, evaluation=evaluation)
+
+def _renderer(config: RunConfig) -> Callable[[Question, Source], Prompt]:
+    render = make_lesson if config.algo.kind == "supervised" else make_prompt
+
+    def rendered(question: Question, source: Source) -> Prompt:
+        style = source.style or config.prompt.style
+        return render(question, config.prompt.model_copy(update={"style": style}))
+
+    return rendered
 
 
 def _check_audio(questions: Iterable[Question], config: RunConfig) -> None:
@@ -72,48 +128,3 @@ def _check_audio(questions: Iterable[Question], config: RunConfig) -> None:
             read(question.audio, max_audio_s=config.data.max_audio_s)
         except DataError as error:
             raise DataError(f"question {question.id!r}: {error}") from error
-
-
-def describe_plan(config: RunConfig, inputs: Inputs) -> list[tuple[str, str]]:
-    """What a run would start, as pairs of name and description."""
-    place = config.placement
-
-    def role(name: str) -> str:
-        of_role = getattr(place, name)
-        what = f"{of_role.gpus} GPU" if of_role.gpus else f"CPU, {of_role.num_threads} threads"
-        return f"{of_role.actors} x {what}"
-
-    t, r = config.train, config.rollout
-    rows = [
-        ("model", f"{config.model.path} ({find_layout(config.model.path)}, {config.model.dtype})"),
-        ("questions", f"{inputs.stream.epoch_length} from {_names(config.data.train)}"),
-        ("rollout actors", f"{role('rollout')}, vLLM, {r.group_size} completions a prompt"),
-        ("learner ranks", f"{role('learner')}, DeepSpeed ZeRO-{config.learner.zero_stage}"),
-        (
-            "reference",
-            f"{role('reference')}, beta {config.algo.beta:g}"
-            if config.algo.beta
-            else "none, beta 0",
-        ),
-        ("reward", ", ".join(f"{w:g} x {n}" for n, w in config.reward.weights.items())),
-        (
-            "loop",
-            f"{t.max_steps} steps of {t.groups_per_step} groups, at most {t.max_staleness} "
-            f"versions stale, {config.slots} slots",
-        ),
-    ]
-    if config.evaluation and inputs.evaluation is not None:
-        version = detect_version(q.id for q in inputs.evaluation)
-        rows.append(
-            (
-                "evaluators",
-                f"{role('evaluator')}, {len(inputs.evaluation)} questions ({version}), "
-                f"every {config.evaluation.every_steps} steps",
-            )
-        )
-    rows.append(("run folder", str(config.run_dir)))
-    return rows
-
-
-def _names(paths: Sequence[object]) -> str:
-    return ", ".join(str(path) for path in paths)

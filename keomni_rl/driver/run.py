@@ -18,8 +18,9 @@ from keomni_rl.actors.pool import ActorPool
 from keomni_rl.actors.reference import ReferenceActor
 from keomni_rl.actors.remote import start_actor, start_helper
 from keomni_rl.actors.reward import RewardActor
+from keomni_rl.actors.writer import WriterActor
 from keomni_rl.config.schema import RolePlacement, RunConfig
-from keomni_rl.engines.specs import EngineSpec, LearnerSpec, ReferenceSpec
+from keomni_rl.engines.specs import LearnerSpec, ReferenceSpec, engine_spec
 from keomni_rl.errors import WeightSyncError
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Group, Prediction, RolloutGroup
@@ -44,10 +45,12 @@ class Run:
     id: str
     """Unlike that of any other start, this one's resumption included."""
     learner: LearnerGroup
-    rollouts: ActorPool[Group]
+    rollouts: ActorPool[Group] | None
+    """None in supervised training, whose completions a writer actor makes of the questions."""
+    writer: Any | None
     evaluators: ActorPool[Prediction] | None
     audio: Any
-    reward: Any
+    reward: Any | None
     reference: Any | None
     version: int = 0
     """Of the learner's weights, which rollout actors hold too: optimizer steps done."""
@@ -65,11 +68,18 @@ class Run:
         """
         place = config.placement
         backend = choose_backend(config)
+        is_grpo = config.algo.kind == "grpo"
 
         def pool(role: str, actor_class: type) -> ActorPool[Any]:
             of_role: RolePlacement = getattr(place, role)
             return ActorPool(
-                lambda: start_actor(actor_class, of_role, _engine(config, role, backend)),
+                lambda: start_actor(
+                    actor_class,
+                    of_role,
+                    engine_spec(
+                        config.model, config.engine, of_role, backend=backend, awaits_weights=True
+                    ),
+                ),
                 of_role.actors,
                 restore=lambda handle: run.restore(role, handle),
                 on_loss=lambda cause: write_event(
@@ -81,29 +91,40 @@ class Run:
             config=config,
             id=f"{config.run_dir.name}-{time.time_ns():x}",
             learner=LearnerGroup(place.learner, config.algo),
-            rollouts=pool("rollout", RolloutActor),
+            rollouts=pool("rollout", RolloutActor) if is_grpo else None,
+            writer=None if is_grpo else start_helper(WriterActor, config.model),
             evaluators=pool("evaluator", EvaluatorActor) if config.evaluation else None,
             audio=start_helper(AudioActor, max_audio_s=config.data.max_audio_s),
             reward=start_helper(
                 RewardActor,
                 config.reward.weights,
-                think=config.data.think,
-                think_max_words=config.data.think_max_words,
-            ),
+                think=config.prompt.thinks,
+                think_max_words=config.prompt.think_max_words,
+                compat=config.reward.compat,
+                math_verify=config.reward.math_verify,
+                folder=Path.cwd(),
+            )
+            if is_grpo
+            else None,
             reference=start_actor(ReferenceActor, place.reference, _reference(config))
             if config.algo.beta > 0
             else None,
             version=step,
         )
-        waits = [run.learner.start(_learner(config, checkpoint)), run.rollouts.wait_ready()]
-        if run.evaluators:
-            waits.append(run.evaluators.wait_ready())
+        waits = [run.learner.start(_learner(config, checkpoint))]
+        waits += [pool.wait_ready() for pool in run.pools]
         if run.reference:
             waits.append(run.reference.ready.remote())
         await asyncio.gather(*waits)
         await run.check_weight_names()
-        await run.publish("rollout")
+        if run.rollouts:
+            await run.publish("rollout")
         return run
+
+    @property
+    def pools(self) -> list[ActorPool[Any]]:
+        """The pools of engines that this run has."""
+        return [pool for pool in (self.rollouts, self.evaluators) if pool]
 
     async def check_weight_names(self) -> None:
         """Compare the names that the learner sends with those that an engine expects.
@@ -111,8 +132,10 @@ class Run:
         Raises:
             WeightSyncError: they differ.
         """
+        if not self.pools:
+            return
         names = await self.learner.weight_names()
-        missing, unknown = await self.rollouts.handles[0].compare_weight_names.remote(names)
+        missing, unknown = await self.pools[0].handles[0].compare_weight_names.remote(names)
         if missing or unknown:
             raise WeightSyncError(
                 "learner and engine name different weights: the engine expects "
@@ -127,7 +150,9 @@ class Run:
             started = time.monotonic()
             metrics = await self.learner.step(self.version, rollouts, clips)
             learned = time.monotonic()
-            num_bytes = await self._send("rollout", self.rollouts.handles, self.version + 1)
+            num_bytes = 0
+            if self.rollouts:
+                num_bytes = await self._send("rollout", self.rollouts.handles, self.version + 1)
             self.version += 1
             return Advance(metrics, num_bytes, learned - started, time.monotonic() - learned)
 
@@ -165,9 +190,8 @@ class Run:
 
     async def close(self) -> None:
         """End all engines; Ray ends the actors."""
-        await self.rollouts.close()
-        if self.evaluators:
-            await self.evaluators.close()
+        for pool in self.pools:
+            await pool.close()
 
 
 def choose_backend(config: RunConfig) -> str:
@@ -175,29 +199,15 @@ def choose_backend(config: RunConfig) -> str:
     return "nccl" if config.placement.rollout.gpus and config.placement.learner.gpus else "cpu"
 
 
-def _engine(config: RunConfig, role: str, backend: str) -> EngineSpec:
-    placement: RolePlacement = getattr(config.placement, role)
-    return EngineSpec(
-        model=config.model.path,
-        dtype=config.model.dtype,
-        awaits_weights=True,
-        max_model_len=config.rollout.max_model_len,
-        max_num_seqs=config.rollout.max_num_seqs,
-        tensor_parallel=placement.gpus,
-        gpu_memory_utilization=config.rollout.gpu_memory_utilization,
-        kv_cache_gib=config.rollout.kv_cache_gib,
-        num_threads=placement.num_threads,
-        backend=backend,
-    )
-
-
 def _learner(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:
     return LearnerSpec(
         model=config.model.path,
+        revision=config.model.revision,
         dtype=config.model.dtype,
         learner=config.learner,
         algo=config.algo,
         max_steps=config.train.max_steps,
+        seed=config.train.seed,
         temperature=config.rollout.temperature,
         world_size=config.placement.learner.actors,
         on_gpu=config.placement.learner.gpus > 0,
@@ -209,6 +219,7 @@ def _learner(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:
 def _reference(config: RunConfig) -> ReferenceSpec:
     return ReferenceSpec(
         model=config.model.path,
+        revision=config.model.revision,
         dtype=config.model.dtype,
         temperature=config.rollout.temperature,
         on_gpu=config.placement.reference.gpus > 0,

@@ -32,12 +32,15 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
+from keomni_rl.engines.model_loader import register_load_format
+
 BACKEND = "cpu"
 ALIGNMENT_BYTES = 64
 
 
 def register() -> None:
-    """Make the backend known to vLLM, which calls this in every process as a plugin."""
+    """Make backend and load format known to vLLM, which calls this in every process as a plugin."""
+    register_load_format()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, CpuWeightTransferEngine)
         WeightTransferTrainerFactory.register_engine(BACKEND, CpuTrainerWeightTransferEngine)

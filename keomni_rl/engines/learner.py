@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from keomni_rl.algorithms.loss import Metrics, grpo_loss
+from keomni_rl.algorithms.loss import Metrics, grpo_loss, likelihood_loss
 from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.data.audio import NUM_MEL_BINS
 from keomni_rl.engines.learner_files import load_policy
@@ -25,7 +25,9 @@ from keomni_rl.engines.rows import MicroBatch, Row, split_rows
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.engines.weight_source import ZeroWeightSource
 from keomni_rl.errors import NonFiniteLossError
+from keomni_rl.models.adapters import SCALE, choose_trained, lora_scale, merged_weights
 from keomni_rl.models.family import find_family
+from keomni_rl.models.hub import local_model
 from keomni_rl.models.shared_prefix import PackedRows, Policy
 
 NUM_PROBE_FRAMES = 100
@@ -51,9 +53,11 @@ class LearnerEngine:
         self.spec = spec
         self.device = torch.device("cuda" if spec.on_gpu else "cpu")
         _join_ranks(spec)
-        self.family = find_family(spec.model)
-        self._processor = self.family.load_processor(spec.model)
-        network = self.family.load(spec.model, getattr(torch, spec.dtype))
+        model = local_model(spec.model, spec.revision)
+        self.family = find_family(model)
+        self._processor = self.family.load_processor(model)
+        network = self.family.load(model, getattr(torch, spec.dtype))
+        choose_trained(network, self.family, spec.learner, seed=spec.seed)
         if spec.checkpoint:
             load_policy(network, spec.checkpoint)
         if spec.learner.gradient_checkpointing:
@@ -70,7 +74,9 @@ class LearnerEngine:
             optimizer=self._build_optimizer(network),
             config=deepspeed_config(spec),
         )
-        self.source = ZeroWeightSource(network, self.family.wire_prefix)
+        self.source = ZeroWeightSource(
+            merged_weights(network, lora_scale(spec.learner)), self.family.wire_name
+        )
         if spec.checkpoint:
             load_optimizer_state(self._deepspeed, network, spec.checkpoint, self._any_forward)
 
@@ -82,11 +88,12 @@ class LearnerEngine:
             "eps": c.eps,
             "weight_decay": c.weight_decay,
         }
+        trained = [param for param in network.parameters() if param.requires_grad]
         if c.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-            return DeepSpeedCPUAdam(network.parameters(), **settings)
-        return GuardedAdamW(network.parameters(), **settings)
+            return DeepSpeedCPUAdam(trained, **settings)
+        return GuardedAdamW(trained, **settings)
 
     def step(self, rows: Sequence[Row], step: int) -> dict[str, float]:
         """Take one optimizer step on this rank's share of the rows.
@@ -104,6 +111,8 @@ class LearnerEngine:
         Raises:
             NonFiniteLossError: the loss or the gradient is NaN or infinite; nothing was changed.
         """
+        # Dropout is a function of seed, step and rank: a resumed run draws the same.
+        torch.manual_seed(hash((self.spec.seed, step, self.spec.rank)) % 2**63)
         lr = learning_rate(self.spec.learner, step, self.spec.max_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
@@ -144,8 +153,11 @@ class LearnerEngine:
 
     def _loss(self, batch: MicroBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         a = self.spec.algo
+        logprobs_N = self._deepspeed(batch.rows)
+        if a.kind == "supervised":
+            return likelihood_loss(logprobs_N, batch.weights_N)
         return grpo_loss(
-            self._deepspeed(batch.rows),
+            logprobs_N,
             batch.rollout_logprobs_N,
             batch.advantages_N,
             batch.weights_N,
@@ -169,7 +181,8 @@ class LearnerEngine:
         sums = [name for name in seen[0] if name.endswith("_sum")]
         maxima = [name for name in seen[0] if name.endswith("_max")]
         summed = torch.stack([torch.stack([m[n] for m in seen]).sum() for n in sums]).double()
-        most = torch.stack([torch.stack([m[n] for m in seen]).max() for n in maxima]).double()
+        most = torch.tensor([float(torch.stack([m[n] for m in seen]).max()) for n in maxima])
+        most = most.double().to(self.device)
         dist.all_reduce(summed)
         dist.all_reduce(most, dist.ReduceOp.MAX)
         total = dict(zip(sums, summed.tolist(), strict=True))
@@ -188,7 +201,14 @@ class LearnerEngine:
 
     def save(self, folder: Path) -> None:
         """Write policy and optimizer; every rank calls it, rank 0 writes."""
-        save_optimizer_state(self._deepspeed, self.policy.network, folder, self.spec.rank == 0)
+        scale = lora_scale(self.spec.learner)
+        save_optimizer_state(
+            self._deepspeed,
+            self.policy.network,
+            folder,
+            is_writer=self.spec.rank == 0,
+            notes={} if scale is None else {SCALE: str(scale)},
+        )
 
 
 def learning_rate(config: LearnerConfig, step: int, max_steps: int) -> float:

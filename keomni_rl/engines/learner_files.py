@@ -31,18 +31,24 @@ def read_stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, tensors.get_tensor(name)
 
 
+def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, which are those that a checkpoint holds."""
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+
 def load_policy(network: nn.Module, folder: Path) -> None:
     """Put a checkpoint's weights into a network that DeepSpeed has not wrapped yet.
 
     Raises:
-        CheckpointError: the checkpoint holds other parameters than the network.
+        CheckpointError: the checkpoint holds other parameters than those of the network that learn.
     """
     stored = dict(read_stored(folder, "policy"))
-    params = dict(network.named_parameters())
+    params = trained_parameters(network)
     if different := sorted(stored.keys() ^ params.keys()):
         raise CheckpointError(
-            f"{folder}: its parameters are not the model's, for example {different[0]!r}; "
-            "resume with the model.path that the run began with"
+            f"{folder}: its parameters are not those that learn here, for example "
+            f"{different[0]!r}; resume with the model.path and learner.trained that the run began "
+            "with"
         )
     for name, param in params.items():
         param.data.copy_(stored[name])

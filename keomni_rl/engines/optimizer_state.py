@@ -4,7 +4,7 @@ DeepSpeed's own checkpoints are pickles bound to a number of ranks. These are ne
 gathers one parameter at a time, rank 0 writes, and any number of ranks at any stage reads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,22 @@ from deepspeed.utils import (
 from safetensors.torch import save_file
 from torch import nn
 
-from keomni_rl.engines.learner_files import KINDS, MOMENTS, STEP, read_stored
+from keomni_rl.engines.learner_files import KINDS, MOMENTS, STEP, read_stored, trained_parameters
 
 SHARD_BYTES = 2 * 2**30
 
 
-def save_optimizer_state(engine: Any, network: nn.Module, folder: Path, is_writer: bool) -> None:
-    """Write master weights and moments; a collective that every rank must enter.
+def save_optimizer_state(
+    engine: Any, network: nn.Module, folder: Path, *, is_writer: bool, notes: Mapping[str, str]
+) -> None:
+    """Write master weights and moments of what learns; a collective that every rank must enter.
 
     Args:
         engine: the DeepSpeed engine around ``network``.
         network: the trained module; its parameter names are the keys.
         folder: where ``policy-*.safetensors`` and one file set per moment go; must exist.
         is_writer: whether this rank writes.
+        notes: kept as metadata of every file.
     """
     for kind in KINDS:
         shard: dict[str, torch.Tensor] = {}
@@ -39,14 +42,14 @@ def save_optimizer_state(engine: Any, network: nn.Module, folder: Path, is_write
             if not is_writer:
                 continue
             if shard and size + tensor.nbytes > SHARD_BYTES:
-                save_file(shard, folder / f"{kind}-{number:05d}.safetensors")
+                save_file(shard, folder / f"{kind}-{number:05d}.safetensors", dict(notes))
                 shard, size, number = {}, 0, number + 1
             shard[name] = tensor.float().cpu().clone()
             size += tensor.nbytes
         if is_writer:
             if kind == MOMENTS[-1]:
                 shard[STEP] = torch.tensor(_adam_step(engine), dtype=torch.int64)
-            save_file(shard, folder / f"{kind}-{number:05d}.safetensors")
+            save_file(shard, folder / f"{kind}-{number:05d}.safetensors", dict(notes))
 
 
 def load_optimizer_state(
@@ -61,7 +64,7 @@ def load_optimizer_state(
         forward: any pass through the engine that reaches every parameter.
     """
     _make_state_exist(engine, forward)
-    params = dict(network.named_parameters())
+    params = trained_parameters(network)
     step = 0
     for kind in KINDS:
         for name, tensor in read_stored(folder, kind):
@@ -77,7 +80,7 @@ def _whole_tensors(
     engine: Any, network: nn.Module, kind: str
 ) -> Iterator[tuple[str, torch.Tensor]]:
     base = _base_optimizer(engine)
-    for name, param in network.named_parameters():
+    for name, param in trained_parameters(network).items():
         if not _is_partitioned(param):
             yield name, param.detach() if kind == "policy" else base.state[param][kind]
         elif kind == "policy":

@@ -5,6 +5,7 @@ import torch
 
 from keomni_rl.engines.specs import ReferenceSpec
 from keomni_rl.models.family import find_family
+from keomni_rl.models.hub import local_model
 from keomni_rl.models.shared_prefix import PackedRows, Policy
 from keomni_rl.types import Clip, FloatArray, Group
 
@@ -16,12 +17,13 @@ class ReferenceEngine:
         self._device = torch.device("cuda" if spec.on_gpu else "cpu")
         if not spec.on_gpu:
             torch.set_num_threads(spec.num_threads)
-        family = find_family(spec.model)
-        network = family.load(spec.model, getattr(torch, spec.dtype)).to(self._device).eval()
+        model = local_model(spec.model, spec.revision)
+        family = find_family(model)
+        network = family.load(model, getattr(torch, spec.dtype)).to(self._device).eval()
         self._policy = Policy(
             network,
             family,
-            forbidden_tokens=family.forbidden_tokens(family.load_processor(spec.model)),
+            forbidden_tokens=family.forbidden_tokens(family.load_processor(model)),
             temperature=spec.temperature,
         )
 

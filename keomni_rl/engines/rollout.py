@@ -1,8 +1,7 @@
 """vLLM as the sampler: one AsyncLLM engine that answers audio prompts and takes new weights.
 
-The same engine serves rollouts (groups with log-probabilities) and evaluation (one answer). It
-starts without weights when a learner will send them, which also lets it serve thinker-only
-checkpoints: only their configuration has to be put into the layout that vLLM knows.
+The same engine serves rollouts (groups with log-probabilities), evaluation and single questions.
+It starts without weights when a learner will send them.
 """
 
 import os
@@ -15,8 +14,9 @@ import numpy as np
 
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
+from keomni_rl.models.audio_prompt import end_ids
 from keomni_rl.models.family import find_family
-from keomni_rl.models.layout import find_layout, write_model, write_shell
+from keomni_rl.models.hub import local_model
 from keomni_rl.types import Clip, Completion, FinishReason, Group, GroupKey, Prompt
 
 NEVER = -100.0
@@ -38,18 +38,22 @@ class RolloutEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from keomni_rl.engines.model_loader import LOAD_FORMAT, write_served_folder
         from keomni_rl.engines.weight_names import WORKER_EXTENSION
 
+        model = local_model(spec.model, spec.revision)
+        self._family = find_family(model)
+        self._processor = self._family.load_processor(model)
+        self._forbidden = self._family.forbidden_tokens(self._processor)
+        self._ends = end_ids(model, self._processor)
         self._folder = tempfile.TemporaryDirectory(prefix="keomni_rl-engine-")
         self._weights_file = Path(self._folder.name) / "weights"
-        self._family = find_family(spec.model)
-        self._processor = self._family.load_processor(spec.model)
-        self._forbidden = self._family.forbidden_tokens(self._processor)
+        served = write_served_folder(Path(self._folder.name) / "model", model)
         on_cpu = spec.tensor_parallel == 0
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
-                model=str(self._served_folder(spec)),
-                load_format="dummy" if spec.awaits_weights else "safetensors",
+                model=str(served),
+                load_format="dummy" if spec.awaits_weights else LOAD_FORMAT,
                 dtype=spec.dtype,
                 trust_remote_code=False,
                 tensor_parallel_size=max(1, spec.tensor_parallel),
@@ -73,16 +77,6 @@ class RolloutEngine:
             )
         )
 
-    def _served_folder(self, spec: EngineSpec) -> Path:
-        if find_layout(spec.model) == "full":
-            return spec.model
-        folder = Path(self._folder.name) / "model"
-        if spec.awaits_weights:
-            write_shell(folder, spec.model, "full")
-        else:
-            write_model(folder, spec.model, "full", [])
-        return folder
-
     async def generate(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Group:
@@ -98,10 +92,13 @@ class RolloutEngine:
         params = SamplingParams(
             n=sampling.num_completions,
             temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
             max_tokens=sampling.max_new_tokens,
             seed=sampling.seed,
             logprobs=0,
             logit_bias=dict.fromkeys(self._forbidden, NEVER),
+            stop_token_ids=self._ends,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         request = {
@@ -131,7 +128,7 @@ class RolloutEngine:
         if forbidden := sorted(set(token_ids.tolist()) & set(self._forbidden)):
             raise EngineError(f"the engine sampled placeholder tokens {forbidden}: {output.text!r}")
         chosen = zip(token_ids.tolist(), output.logprobs, strict=True)
-        versions = [int(span.version) for span in output.weight_versions or ()] or [0]
+        versions = [_version(span.version) for span in output.weight_versions or ()] or [0]
         return Completion(
             token_ids=token_ids,
             rollout_logprobs=np.asarray([at[token].logprob for token, at in chosen], np.float32),
@@ -181,7 +178,7 @@ class RolloutEngine:
 
     async def weight_version(self) -> int:
         """The version of the weights being served."""
-        return int(await self._engine.get_weight_version())
+        return _version(await self._engine.get_weight_version())
 
     async def check_health(self) -> None:
         """Raise EngineError when the engine's process is gone."""
@@ -196,3 +193,8 @@ class RolloutEngine:
         """End the engine's process and remove its files."""
         self._engine.shutdown()
         self._folder.cleanup()
+
+
+def _version(label: str) -> int:
+    """A weight version as a number: vLLM calls the weights that it was started with by a word."""
+    return int(label) if label.isdigit() else 0

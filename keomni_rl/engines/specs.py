@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from keomni_rl.config.schema import AlgoConfig, LearnerConfig
+from keomni_rl.config.schema import (
+    AlgoConfig,
+    EngineConfig,
+    LearnerConfig,
+    ModelConfig,
+    RolePlacement,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +20,9 @@ class Sampling:
     max_new_tokens: int
     temperature: float
     """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps all tokens."""
     seed: int | None = None
     """The same seed, prompt and weights give the same completions."""
 
@@ -23,6 +32,8 @@ class EngineSpec:
     """What one vLLM engine needs to know to start."""
 
     model: Path
+    """Folder or hub name."""
+    revision: str | None = None
     dtype: str
     awaits_weights: bool
     """Start empty: a learner sends the weights before the first prompt."""
@@ -39,15 +50,43 @@ class EngineSpec:
     """vLLM weight-transfer backend."""
 
 
+def engine_spec(
+    model: ModelConfig,
+    engine: EngineConfig,
+    placement: RolePlacement,
+    *,
+    backend: str = "cpu",
+    awaits_weights: bool,
+) -> EngineSpec:
+    """The engine of one actor of a role."""
+    return EngineSpec(
+        model=model.path,
+        revision=model.revision,
+        dtype=model.dtype,
+        awaits_weights=awaits_weights,
+        max_model_len=engine.max_model_len,
+        max_num_seqs=engine.max_num_seqs,
+        tensor_parallel=placement.gpus,
+        gpu_memory_utilization=engine.gpu_memory_utilization,
+        kv_cache_gib=engine.kv_cache_gib,
+        num_threads=placement.num_threads,
+        backend=backend,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerSpec:
     """What one learner rank needs to know to start."""
 
     model: Path
+    """Folder or hub name."""
+    revision: str | None = None
     dtype: str
     learner: LearnerConfig
     algo: AlgoConfig
     max_steps: int
+    seed: int = 0
+    """Of what the learner draws: adapters' first values, dropout."""
     temperature: float
     """Of sampling, whose distribution the learner scores."""
     rank: int = 0
@@ -65,6 +104,8 @@ class ReferenceSpec:
     """What the reference needs to know to start."""
 
     model: Path
+    """Folder or hub name."""
+    revision: str | None = None
     dtype: str
     temperature: float
     on_gpu: bool

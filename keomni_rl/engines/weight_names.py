@@ -23,14 +23,17 @@ class WeightNames:
         names of its parts. Both lists are in the engine's own naming.
         """
         model = self.model_runner.model
-        packed = getattr(model, "packed_modules_mapping", {})
+        packed: dict[str, list[str]] = {}
+        for module in model.modules():
+            packed |= getattr(module, "packed_modules_mapping", {})
         expected = {
             part
             for name, _ in model.named_parameters()
             for part in _unpacked(name, packed)
             if not _is_computed(name)
         }
-        mapped = set(model.hf_to_vllm_mapper.apply_list(list(sent)))
+        mapper = getattr(model, "hf_to_vllm_mapper", None)
+        mapped = set(mapper.apply_list(list(sent)) if mapper else sent)
         return sorted(expected - mapped), sorted(mapped - expected)
 
 

@@ -1,15 +1,15 @@
 """What the system asks of a model family, and which family a model folder belongs to.
 
 A family is a handful of facts and functions about one architecture: how to load what is trained,
-how audio becomes embeddings, what its parameters are called on the wire to vLLM. To add one, write
-a file like ``qwen2_5_omni.py`` and a line in ``FAMILIES``.
+how audio becomes embeddings, how its checkpoints lie on disk, what a tiny one looks like. To add
+one, write a file like ``qwen2_audio.py`` and a line in ``FAMILIES``.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from keomni_rl.errors import CheckpointError
 
@@ -19,19 +19,56 @@ if TYPE_CHECKING:
 FAMILIES = {
     "qwen2_5_omni": "keomni_rl.models.qwen2_5_omni",
     "qwen2_5_omni_thinker": "keomni_rl.models.qwen2_5_omni",
+    "qwen2_audio": "keomni_rl.models.qwen2_audio",
 }
 """``model_type`` of a checkpoint's config.json -> module that defines ``FAMILY``."""
 
+LayoutName = Literal["thinker", "full"]
+Config = dict[str, Any]
+"""The content of a config.json."""
+
+
+class Layout(Protocol):
+    """One way in which a family's checkpoints lie on disk."""
+
+    name: LayoutName
+    companions: tuple[str, ...]
+    """Files that belong to it and are not JSON or text: carried as bytes, never opened."""
+
+    def matches(self, config: Config) -> bool:
+        """Whether a config.json of the family is of this layout."""
+
+    def convert(self, config: Config) -> Config:
+        """The config.json of any of the family's layouts, turned into this one."""
+
+    def stored_name(self, name: str) -> str:
+        """A parameter's name in the files, from its in-memory name."""
+
+    def own_name(self, stored: str) -> str | None:
+        """The in-memory name of a stored tensor; None if it is no part of what is trained."""
+
 
 class Family(Protocol):
-    """One architecture. Shapes: B rows, S tokens of a row, D width, F mel frames."""
+    """One architecture. Shapes: B rows, S tokens of a row, D width, F mel frames.
+
+    Mel spectrograms are those of `keomni_rl.types.Clip`: the clip's frames and a short tail.
+    """
 
     name: str
-    wire_prefix: str
-    """Put before a trained parameter's name to get the name vLLM loads it under."""
+    layouts: tuple[Layout, ...]
+    """One of them is called ``full``: what the hub has and vLLM loads."""
+    longest_clip_s: float
+    """Audio beyond this is not heard: the feature extractor's window."""
+    audio_tower: str
+    """Where the audio encoder is in the loaded network: a dotted path."""
+    language_model: str
+    """Where the decoder layers are in the loaded network: a dotted path."""
 
     def load(self, path: Path, dtype: "torch.dtype") -> Any:
-        """Load the trained part (no talker, no vision tower) from either checkpoint layout."""
+        """Load the trained part (no talker, no vision tower) from any of the layouts."""
+
+    def wire_name(self, name: str) -> str:
+        """The name that vLLM loads a parameter under, from its in-memory name."""
 
     def embed(
         self, model: Any, ids_BS: "torch.Tensor", mels: Sequence["torch.Tensor"]
@@ -59,8 +96,28 @@ class Family(Protocol):
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of multimodal placeholders, which a policy must never sample."""
 
+    def build_tiny(self, texts: Iterable[str]) -> tuple[Any, Any]:
+        """A random network of about three million parameters and its processor.
 
-def read_config(path: Path) -> dict[str, Any]:
+        Args:
+            texts: what its tokenizer learns from.
+        """
+
+
+def layout_named(family: Family, name: LayoutName) -> Layout:
+    """One of a family's layouts.
+
+    Raises:
+        CheckpointError: the family has none of that name.
+    """
+    for layout in family.layouts:
+        if layout.name == name:
+            return layout
+    names = ", ".join(layout.name for layout in family.layouts)
+    raise CheckpointError(f"{family.name} has no layout {name!r}, only {names}; choose that one")
+
+
+def read_config(path: Path) -> Config:
     """Read a model folder's config.json.
 
     Raises:
@@ -73,9 +130,11 @@ def read_config(path: Path) -> dict[str, Any]:
             "give the path of a downloaded model or of one that `keomni-rl export` wrote"
         )
     try:
-        config: dict[str, Any] = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
+        config: Config = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: not JSON ({error}); download the model again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{file}: wanted a JSON object; download the model again")
     return config
 
 

@@ -1,44 +1,72 @@
-"""The two ways a Qwen2.5-Omni checkpoint lies on disk, read and written without pickle.
+"""Model folders of any family and layout, read and written without pickle.
 
-"thinker": what trainers save and the seeds released. "full": what the hub and vLLM have. The
-trained tensors are the same; names carry the family's prefix in the full one.
+What a layout is, the families say (`keomni_rl.models.family.Layout`); this is how their folders
+lie on disk: config.json, processor and tokenizer files, safetensors in one or many shards.
 """
 
 import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from keomni_rl.errors import CheckpointError
-from keomni_rl.models.family import read_config
+from keomni_rl.models.family import (
+    Config,
+    Layout,
+    LayoutName,
+    find_family,
+    layout_named,
+    read_config,
+)
 
-Layout = Literal["thinker", "full"]
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 4 * 2**30
-PREFIX = "thinker."
-ARCHITECTURES: dict[Layout, str] = {
-    "thinker": "Qwen2_5OmniThinkerForConditionalGeneration",
-    "full": "Qwen2_5OmniForConditionalGeneration",
-}
+DESCRIPTION = {".json", ".txt", ".jinja"}
+"""Suffixes of the files that a model folder has beside its weights."""
+DTYPE_KEYS = ("dtype", "torch_dtype")
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path) -> LayoutName:
     """Which layout a model folder has."""
-    return "full" if "thinker_config" in read_config(path) else "thinker"
+    return layout_of(path).name
+
+
+def layout_of(path: Path) -> Layout:
+    """The layout of a model folder, with its names and its config."""
+    config = read_config(path)
+    return next(layout for layout in find_family(path).layouts if layout.matches(config))
+
+
+def stored_dtype(path: Path) -> str:
+    """The type of a model folder's weights, as its config names it; bfloat16 if it does not."""
+    config = read_config(path)
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    named = [part[key] for part in parts for key in DTYPE_KEYS if isinstance(part.get(key), str)]
+    return named[0] if named else "bfloat16"
 
 
 def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a model folder.
 
     Raises:
-        CheckpointError: there are none; pickled weights are never read.
+        CheckpointError: there are none, since pickled weights are never read; or some that the
+            index names are missing.
     """
-    files = sorted(path.glob("*.safetensors"))
+    index = path / INDEX
+    if not index.is_file():
+        files = sorted(path.glob("*.safetensors"))
+    else:
+        named = set(json.loads(index.read_text())["weight_map"].values())
+        files = sorted(path / Path(name).name for name in named)
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise CheckpointError(
+                f"{path}: {len(missing)} of {len(files)} weight files are missing, for example "
+                f"{missing[0]}; finish the download"
+            )
     if not files:
         raise CheckpointError(
             f"{path}: no *.safetensors in it; pickled weights are not read, convert the model first"
@@ -47,86 +75,134 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """The thinker's tensors of either layout, under bare names, one at a time."""
-    is_full = find_layout(path) == "full"
+    """The tensors of what is trained, under in-memory names; mapped, read when they are used."""
+    layout = layout_of(path)
+    for stored, tensor in _stored_tensors(path):
+        name = layout.own_name(stored)
+        if name is not None:
+            yield name, tensor
+
+
+def _stored_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for file in weight_files(path):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
-                if not is_full:
-                    yield name, tensors.get_tensor(name)
-                elif name.startswith(PREFIX):
-                    yield name.removeprefix(PREFIX), tensors.get_tensor(name)
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for stored in tensors.keys():  # noqa: SIM118 - not a dict
+                    yield stored, tensors.get_tensor(stored)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{file}: not readable as safetensors ({error}); download or export it again"
+            ) from error
 
 
-def layout_config(path: Path, layout: Layout) -> dict[str, object]:
-    """The config.json of a model folder, turned into the wanted layout."""
-    raw = read_config(path)
-    thinker = dict(raw.get("thinker_config", raw))
-    thinker["model_type"] = "qwen2_5_omni_thinker"
-    if layout == "thinker":
-        return thinker | {"architectures": [ARCHITECTURES[layout]]}
-    if "thinker_config" in raw:
-        return raw
-    return {
-        "architectures": [ARCHITECTURES[layout]],
-        "model_type": "qwen2_5_omni",
-        "enable_audio_output": False,
-        "thinker_config": thinker,
-        "dtype": thinker.get("dtype", "bfloat16"),
-    }
-
-
-def write_shell(out: Path, base: Path, layout: Layout) -> None:
-    """Write a model folder without weights: config in the wanted layout, processor, tokenizer."""
-    out.mkdir(parents=True, exist_ok=True)
-    for file in base.iterdir():
-        if file.is_file() and file.suffix in {".json", ".txt", ".jinja"} and file.name != INDEX:
-            shutil.copy2(file, out / file.name)
-    (out / "config.json").write_text(json.dumps(layout_config(base, layout), indent=2) + "\n")
-
-
-def write_model(
-    out: Path, base: Path, layout: Layout, tensors: Iterable[tuple[str, torch.Tensor]]
-) -> None:
-    """Write a whole model folder: ``tensors`` under bare names, what they lack taken from ``base``.
+def write_shell(out: Path, base: Path, layout: LayoutName, dtype: str | None = None) -> None:
+    """Write a model folder without weights: config in the wanted layout, processor, tokenizer.
 
     Args:
         out: folder to make.
-        base: the model that was trained; its config, processor and untrained tensors are kept.
+        base: model folder to take them from.
         layout: of ``out``.
-        tensors: trained weights, bare thinker names.
+        dtype: for its config to name; None keeps the base's.
     """
-    write_shell(out, base, layout)
-    shard: dict[str, torch.Tensor] = {}
-    index: dict[str, str] = {}
-    seen: set[str] = set()
-    size = total = number = 0
+    wanted = layout_named(find_family(base), layout)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        if file.is_file() and file.suffix in DESCRIPTION and file.name != INDEX:
+            shutil.copyfile(file, out / file.name)
+    config = wanted.convert(read_config(base))
+    if dtype is not None:
+        config = _with_dtype(config, dtype)
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
-    def flush() -> None:
-        nonlocal shard, size, number
-        number += 1
+
+def _with_dtype(config: Config, dtype: str) -> Config:
+    changed: Config = {
+        key: _with_dtype(value, dtype) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in DTYPE_KEYS
+    }
+    return changed | {"dtype": dtype} if any(key in config for key in DTYPE_KEYS) else changed
+
+
+def write_model(
+    out: Path,
+    base: Path,
+    layout: LayoutName,
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    *,
+    dtype: str | None = None,
+) -> None:
+    """Write a whole model folder: trained tensors, what they lack taken from ``base``.
+
+    Args:
+        out: folder to make.
+        base: the model that was trained; its config, processor and untrained tensors are kept,
+            those that are no part of what is trained (a talker) only if it has ``layout`` too.
+        layout: of ``out``.
+        tensors: trained weights under in-memory names.
+        dtype: of the trained part; None gives each tensor the type that it has in ``base``.
+
+    Raises:
+        CheckpointError: a trained tensor has no place in ``base``.
+    """
+    write_shell(out, base, layout, dtype)
+    source, wanted = layout_of(base), layout_named(find_family(base), layout)
+    is_same = source.name == wanted.name
+    for companion in wanted.companions if is_same else ():
+        if (base / companion).is_file():
+            shutil.copyfile(base / companion, out / companion)
+    own_dtype = getattr(torch, dtype) if dtype else None
+
+    def everything() -> Iterator[tuple[str, torch.Tensor]]:
+        untrained = dict(_stored_tensors(base))
+        places = {name: stored for stored in untrained if (name := source.own_name(stored))}
+        for name, tensor in tensors:
+            old = untrained.pop(places.get(name, ""), None)
+            if old is None or old.shape != tensor.shape:
+                raise CheckpointError(
+                    f"{base}: not the model that was trained, its {name!r} is "
+                    f"{'missing' if old is None else tuple(old.shape)} and the trained one "
+                    f"{tuple(tensor.shape)}; give the right base"
+                )
+            yield wanted.stored_name(name), tensor.to(own_dtype or old.dtype)
+        for stored, old in untrained.items():
+            name = source.own_name(stored)
+            if name is not None:
+                yield wanted.stored_name(name), old.to(own_dtype or old.dtype)
+            elif is_same:
+                yield stored, old
+
+    write_tensors(out, everything())
+
+
+def write_tensors(out: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Write safetensors shards and their index.
+
+    Args:
+        out: an existing folder.
+        tensors: under the names that they are to have in the files.
+    """
+    index: dict[str, str] = {}
+    total = 0
+    for number, shard in enumerate(_shards(tensors), start=1):
         name = f"model-{number:05d}.safetensors"
         save_file(shard, out / name, metadata={"format": "pt"})
         index.update(dict.fromkeys(shard, name))
-        shard, size = {}, 0
-
-    def everything() -> Iterator[tuple[str, torch.Tensor]]:
-        for name, tensor in tensors:
-            seen.add(name)
-            yield name, tensor
-        for name, tensor in read_tensors(base):
-            if name not in seen:
-                yield name, tensor
-
-    prefix = PREFIX if layout == "full" else ""
-    for name, tensor in everything():
-        num_bytes = tensor.numel() * tensor.element_size()
-        if shard and size + num_bytes > SHARD_BYTES:
-            flush()
-        shard[prefix + name] = tensor.detach().cpu().contiguous()
-        size += num_bytes
-        total += num_bytes
-    flush()
+        total += sum(tensor.nbytes for tensor in shard.values())
     (out / INDEX).write_text(
         json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2) + "\n"
     )
+
+
+def _shards(
+    tensors: Iterable[tuple[str, torch.Tensor]],
+) -> Iterator[dict[str, torch.Tensor]]:
+    shard: dict[str, torch.Tensor] = {}
+    size = 0
+    for name, tensor in tensors:
+        if shard and size + tensor.nbytes > SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = tensor.detach().cpu().contiguous()
+        size += tensor.nbytes
+    yield shard

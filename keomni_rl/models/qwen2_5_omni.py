@@ -1,24 +1,21 @@
-"""The Qwen2.5-Omni family: the thinker alone is trained and served.
+"""The Qwen2.5-Omni family: the thinker alone is trained and served. Source: arXiv 2503.20215.
 
 Two checkpoint layouts exist. "thinker": a flat config of type ``qwen2_5_omni_thinker`` and bare
-parameter names, as trainers save it. "full": ``thinker_config`` inside, names that begin with
-``thinker.``, as the hub and vLLM have it. Source: arXiv 2503.20215.
+parameter names, as trainers save it and the seeds released it. "full": ``thinker_config`` inside,
+names that begin with ``thinker.`` beside those of the talker, as the hub and vLLM have it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    Qwen2_5OmniProcessor,
-    Qwen2_5OmniThinkerConfig,
-    Qwen2_5OmniThinkerForConditionalGeneration,
-)
 
-from keomni_rl.data.audio import num_audio_tokens
-from keomni_rl.models.family import read_config
+from keomni_rl.data.audio import TAIL_FRAMES
+from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
+from keomni_rl.models.family import Config, LayoutName, read_config
 
+PREFIX = "thinker."
 AUDIO = "<|AUDIO|>"
 PLACEHOLDERS = (
     AUDIO,
@@ -31,19 +28,83 @@ PLACEHOLDERS = (
 )
 
 
+class ThinkerLayout:
+    """Implements `keomni_rl.models.family.Layout`: the thinker by itself."""
+
+    name: LayoutName = "thinker"
+    companions = ()
+
+    def matches(self, config: Config) -> bool:
+        """No config of a whole around it."""
+        return "thinker_config" not in config
+
+    def convert(self, config: Config) -> Config:
+        """The thinker's config, flat."""
+        return config.get("thinker_config", config) | {
+            "model_type": "qwen2_5_omni_thinker",
+            "architectures": ["Qwen2_5OmniThinkerForConditionalGeneration"],
+        }
+
+    def stored_name(self, name: str) -> str:
+        """Names are bare."""
+        return name
+
+    def own_name(self, stored: str) -> str | None:
+        """Names are bare, and all of them are the thinker's."""
+        return stored
+
+
+class FullLayout:
+    """Implements `keomni_rl.models.family.Layout`: the thinker in its place in the whole model."""
+
+    name: LayoutName = "full"
+    companions = ("spk_dict.pt",)
+
+    def matches(self, config: Config) -> bool:
+        """The thinker's config is a part."""
+        return "thinker_config" in config
+
+    def convert(self, config: Config) -> Config:
+        """A config of the whole; one made from a thinker alone has no voice."""
+        if self.matches(config):
+            return config
+        return {
+            "architectures": ["Qwen2_5OmniForConditionalGeneration"],
+            "model_type": "qwen2_5_omni",
+            "enable_audio_output": False,
+            "thinker_config": config,
+            "dtype": config.get("dtype", config.get("torch_dtype", "bfloat16")),
+        }
+
+    def stored_name(self, name: str) -> str:
+        """The thinker's place comes first."""
+        return PREFIX + name
+
+    def own_name(self, stored: str) -> str | None:
+        """The talker and token2wav are not trained."""
+        return stored.removeprefix(PREFIX) if stored.startswith(PREFIX) else None
+
+
 class Qwen2_5Omni:
     """Implements `keomni_rl.models.family.Family`."""
 
     name = "qwen2_5_omni"
-    wire_prefix = "thinker."
+    layouts = (ThinkerLayout(), FullLayout())
+    longest_clip_s = 300.0
+    audio_tower = "audio_tower"
+    language_model = "model"
 
     def load(self, path: Path, dtype: torch.dtype) -> Any:
-        """Load the thinker without its vision tower; both layouts are accepted."""
+        """Load the thinker without its vision tower; of a full checkpoint nothing else is read."""
+        from transformers import (
+            Qwen2_5OmniThinkerConfig,
+            Qwen2_5OmniThinkerForConditionalGeneration,
+        )
+
         raw = read_config(path)
-        config = Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw))
         model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
             path,
-            config=config,
+            config=Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw)),
             dtype=dtype,
             attn_implementation="sdpa",
             use_safetensors=True,
@@ -54,23 +115,22 @@ class Qwen2_5Omni:
         model.config.use_cache = False
         return model
 
+    def wire_name(self, name: str) -> str:
+        """The name in a full checkpoint."""
+        return PREFIX + name
+
     def embed(self, model: Any, ids_BS: torch.Tensor, mels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Embed tokens and put each clip's audio features where its placeholders are."""
         embeds_BSD = model.get_input_embeddings()(ids_BS)
-        frames = torch.tensor([mel.shape[1] for mel in mels], device=ids_BS.device)
-        features = torch.cat([mel.to(embeds_BSD.device) for mel in mels], dim=1)
+        clips = [mel[:, :-TAIL_FRAMES] for mel in mels]  # the tower is blind beyond a clip's end
+        frames = torch.tensor([clip.shape[1] for clip in clips], device=ids_BS.device)
+        features = torch.cat([clip.to(embeds_BSD.device) for clip in clips], dim=1)
         audio = model.audio_tower(
             features.to(embeds_BSD.dtype),
             feature_lens=frames,
             aftercnn_lens=(frames - 1) // 2 + 1,
         ).last_hidden_state
-        is_audio: torch.Tensor = ids_BS == model.config.audio_token_id
-        if int(is_audio.sum()) != audio.shape[0]:
-            raise ValueError(
-                f"{int(is_audio.sum())} audio placeholders for {audio.shape[0]} audio embeddings: "
-                "the prompt was expanded for another clip"
-            )
-        return embeds_BSD.masked_scatter(is_audio.unsqueeze(-1), audio.to(embeds_BSD.dtype))
+        return place_audio(embeds_BSD, ids_BS == model.config.audio_token_id, audio)
 
     def decode(
         self,
@@ -89,6 +149,8 @@ class Qwen2_5Omni:
 
     def load_processor(self, path: Path) -> Any:
         """The checkpoint's processor, without code of its own."""
+        from transformers import Qwen2_5OmniProcessor
+
         return Qwen2_5OmniProcessor.from_pretrained(
             path, trust_remote_code=False, local_files_only=True
         )
@@ -96,23 +158,22 @@ class Qwen2_5Omni:
     def chat_text(self, processor: Any, text: str) -> str:
         """Render one user turn of audio and text with the checkpoint's own chat template."""
         content = [{"type": "audio", "audio": ""}, {"type": "text", "text": text}]
-        rendered: str = processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        return rendered
+        return render_turn(processor, content)
 
     def prompt_ids(self, processor: Any, text: str, num_mel_frames: int) -> list[int]:
         """Tokenise with one placeholder for each of the audio tower's outputs."""
-        expanded = self.chat_text(processor, text).replace(
-            AUDIO, AUDIO * num_audio_tokens(num_mel_frames)
-        )
-        ids: list[int] = processor.tokenizer(expanded)["input_ids"]
-        return ids
+        return expanded_ids(processor, self.chat_text(processor, text), AUDIO, num_mel_frames)
 
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of the audio, image and video tokens this tokenizer has."""
-        vocabulary = processor.tokenizer.get_vocab()
-        return sorted(vocabulary[token] for token in PLACEHOLDERS if token in vocabulary)
+        return known_ids(processor, PLACEHOLDERS)
+
+    def build_tiny(self, texts: Iterable[str]) -> tuple[Any, Any]:
+        """See `keomni_rl.models.qwen2_5_omni_tiny`."""
+        from keomni_rl.models.qwen2_5_omni_tiny import tiny_network, tiny_processor
+
+        processor = tiny_processor(texts)
+        return tiny_network(processor), processor
 
 
 FAMILY = Qwen2_5Omni()

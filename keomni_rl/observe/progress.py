@@ -11,6 +11,7 @@ SHOWN = (
     ("reward", "reward/mean", "{:.2f}"),
     ("accuracy", "reward/accuracy_mean", "{:.2f}"),
     ("format", "reward/format_mean", "{:.2f}"),
+    ("loss", "loss/token_nll_mean", "{:.3f}"),
     ("kl", "kl/ref_mean", "{:.4f}"),
     ("staleness", "staleness/mean", "{:.1f}"),
     ("tokens/s", "rollout/tokens_per_s", "{:,.0f}"),
@@ -63,6 +64,53 @@ class TrainProgress:
             left_s = (now - self._start) / (step - self._done_at_start) * (self._max_steps - step)
             self._console.print(
                 f"step {step}/{self._max_steps}  {figures}  {left_s / 60:.1f} min left",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+class CountProgress:
+    """Progress of work that is counted, such as questions answered; use as a context."""
+
+    def __init__(
+        self, what: str, total: int, *, done: int = 0, console: Console | None = None
+    ) -> None:
+        self._console = console or Console()
+        self._what, self._total, self._done_at_start = what, total, done
+        self._start = self._last_plain = time.monotonic()
+        self._bar = Progress(
+            TextColumn(what),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=30),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(what, total=total, completed=done)
+
+    def __enter__(self) -> "CountProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, done: int) -> None:
+        """Show how many are done."""
+        self._bar.update(self._task, completed=done)
+        now = time.monotonic()
+        is_due = now - self._last_plain >= PLAIN_EVERY_S or done == self._total
+        if not self._console.is_terminal and is_due and done > self._done_at_start:
+            self._last_plain = now
+            rate = (done - self._done_at_start) / (now - self._start)
+            left_s = (self._total - done) / rate
+            self._console.print(
+                f"{self._what} {done}/{self._total}  {rate:.1f}/s  {left_s / 60:.1f} min left",
                 highlight=False,
                 soft_wrap=True,
             )

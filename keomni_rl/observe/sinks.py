@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,10 @@ def write_event(run_dir: Path, event: str, **details: Any) -> None:
     _append(run_dir / "events.jsonl", [{"time": time.time(), "event": event, **details}])
 
 
-def write_rollouts(run_dir: Path, step: int, groups: Iterable[RolloutGroup]) -> None:
+def write_rollouts(run_dir: Path, step: int, groups: Sequence[RolloutGroup]) -> None:
     """Write a step's groups for reading, ``rollouts/step_000012.jsonl``."""
+    if not groups:
+        return
     path = run_dir / "rollouts" / f"step_{step:06d}.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)

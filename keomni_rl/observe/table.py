@@ -2,37 +2,56 @@
 
 from rich.table import Table
 
-from keomni_rl.evaluation.summary import Share, Summary
+from keomni_rl.evaluation.shares import Share
+from keomni_rl.evaluation.summary import Summary
+
+NONE = "-"
+"""Where there is no figure."""
 
 
 def evaluation_table(before: Summary, after: Summary | None = None) -> Table:
     """A table of accuracy by task and in total, the change, and the share in the asked format."""
-    how = "greedy" if before.temperature == 0 else f"temperature {before.temperature:g}"
+    how = f"temperature {before.temperature:g}" if before.temperature else "greedy"
     table = Table(title=f"Accuracy on {before.n} questions ({before.mmau_version}, {how})")
     table.add_column("task")
     table.add_column("n", justify="right")
-    table.add_column(f"policy {before.policy_version}", justify="right")
+    table.add_column(_policy(before), justify="right")
     if after:
-        table.add_column(f"policy {after.policy_version}", justify="right")
+        table.add_column(_policy(after), justify="right")
         table.add_column("change", justify="right")
     for task, share in before.by_task.items():
-        table.add_row(task, str(share.n), *_cells(share, after.by_task[task] if after else None))
+        table.add_row(task, str(share.n), *_cells(share, after and after.by_task[task]))
     table.add_section()
     table.add_row("all", str(before.n), *_cells(before, after), style="bold")
-    formats = [f"{before.format:.3f}"]
+    formats = [_figure(before.format)]
     if after:
-        formats += [f"{after.format:.3f}", f"{after.format - before.format:+.3f}"]
+        formats += [_figure(after.format), _change(before.format, after.format)]
     table.add_row("format", str(before.n), *formats)
     return table
+
+
+def _policy(summary: Summary) -> str:
+    version = summary.policy_version
+    return "accuracy" if version is None else f"policy {version}"
 
 
 def _cells(before: Share, after: Share | None) -> list[str]:
     cells = [_share(before)]
     if after:
-        cells += [_share(after), f"{after.accuracy - before.accuracy:+.3f}"]
+        cells += [_share(after), _change(before.accuracy, after.accuracy)]
     return cells
 
 
 def _share(share: Share) -> str:
+    if share.interval95 is None:
+        return NONE
     low, high = share.interval95
-    return f"{share.accuracy:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{_figure(share.accuracy)} [{low:.3f}, {high:.3f}]"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return NONE if before is None or after is None else f"{after - before:+.3f}"
+
+
+def _figure(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"

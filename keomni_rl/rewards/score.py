@@ -1,97 +1,148 @@
 """The weighted sum of a completion's rewards, with its parts."""
 
 import difflib
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keomni_rl.errors import ConfigError, RewardError
-from keomni_rl.rewards.accuracy import accuracy
+from keomni_rl.errors import ConfigError
+from keomni_rl.rewards.accuracy import accuracy, seeds_accuracy
 from keomni_rl.rewards.format import format_reward
+from keomni_rl.rewards.own import RewardFunction, call, find_reward
 from keomni_rl.rewards.think_length import within_limit
 from keomni_rl.types import Prompt, Reward
 
-RewardFunction = Callable[[str, Prompt], float]
+if TYPE_CHECKING:
+    from keomni_rl.rewards.verifier import MathVerifier
+
+GroupReward = Callable[[Sequence[str], Prompt], Sequence[float]]
+"""Scores all completions of one prompt."""
 REWARDS = ("accuracy", "format", "think_length")
 
 
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """The reward functions of a run."""
+
+    functions: Mapping[str, GroupReward]
+    """By name."""
+    verifier: "MathVerifier | None" = None
+    """Whom accuracy asks about mathematics."""
+
+
 def reward_functions(
-    names: Sequence[str], *, think: bool, think_max_words: int
-) -> dict[str, RewardFunction]:
-    """The functions behind reward names; ``module:function`` imports one of the user's.
+    names: Sequence[str],
+    *,
+    think: bool,
+    think_max_words: int,
+    compat: bool = False,
+    math_verify: bool = False,
+    folder: Path | None = None,
+) -> Rewards:
+    """Find the functions behind reward names; a name with a colon is that of one of the user's.
+
+    Args:
+        names: ``accuracy``, ``format``, ``think_length``, ``module:function`` or
+            ``path/to/file.py:function``.
+        think: whether a think is asked for.
+        think_max_words: the limit that the prompt names; 0 names none.
+        compat: accuracy and format as Ke-Omni-R and R1-AQA computed them.
+        math_verify: accuracy takes mathematics into account.
+        folder: where the user's modules and files are; by default the working directory.
 
     Raises:
-        ConfigError: a name is unknown or cannot be imported, or there is no length to reward.
+        ConfigError: a name is unknown or cannot be imported, what it needs is not installed, or a
+            setting would have no effect on these rewards.
     """
-    if "think_length" in names and not (think and think_max_words):
-        raise ConfigError(
-            "reward 'think_length' is the same for every completion with data.think "
-            f"{str(think).lower()} and data.think_max_words {think_max_words}; set a limit or "
-            "remove the reward"
-        )
-    known: dict[str, RewardFunction] = {
-        "accuracy": accuracy,
-        "format": partial(format_reward, think=think),
-        "think_length": lambda text, _: within_limit(text, think_max_words),
+    _refuse_idle(names, think, think_max_words, compat=compat, math_verify=math_verify)
+    verifier = new_verifier() if (compat or math_verify) and "accuracy" in names else None
+    known: dict[str, GroupReward] = {
+        "accuracy": _accuracy(verifier, compat=compat),
+        "format": _each(partial(format_reward, think=think, compat=compat)),
+        "think_length": _each(lambda text, _: within_limit(text, think_max_words)),
     }
-    return {name: known[name] if name in known else _imported(name) for name in names}
+    place = (folder or Path()).absolute()
+    functions = {name: known[name] if name in known else _own(name, place) for name in names}
+    return Rewards(functions, verifier)
 
 
 def score(
     texts: Sequence[str],
     prompt: Prompt,
     weights: Mapping[str, float],
-    *,
-    think: bool,
-    think_max_words: int,
+    functions: Mapping[str, GroupReward],
 ) -> tuple[Reward, ...]:
     """Score the completions of one prompt.
 
     Raises:
         RewardError: a reward function raised, or returned something that is no finite number.
     """
-    functions = reward_functions(list(weights), think=think, think_max_words=think_max_words)
-    return tuple(_score_one(text, prompt, weights, functions) for text in texts)
+    columns = [functions[name](texts, prompt) for name in weights]
+    breakdowns = [dict(zip(weights, row, strict=True)) for row in zip(*columns, strict=True)]
+    return tuple(
+        Reward(total=sum(weights[name] * value for name, value in parts.items()), breakdown=parts)
+        for parts in breakdowns
+    )
 
 
-def _score_one(
-    text: str,
-    prompt: Prompt,
-    weights: Mapping[str, float],
-    functions: Mapping[str, RewardFunction],
-) -> Reward:
-    breakdown: dict[str, float] = {}
-    for name, function in functions.items():
-        try:
-            value = function(text, prompt)
-        except Exception as error:
-            raise RewardError(
-                f"reward {name!r} raised {error!r} on question {prompt.id!r}, completion "
-                f"{text[:200]!r}"
-            ) from error
-        if not isinstance(value, Real) or not math.isfinite(value):
-            raise RewardError(
-                f"reward {name!r} returned {value!r} on question {prompt.id!r}, completion "
-                f"{text[:200]!r}; wanted a finite number"
-            )
-        breakdown[name] = float(value)
-    return Reward(total=sum(weights[n] * v for n, v in breakdown.items()), breakdown=breakdown)
+def new_verifier() -> "MathVerifier":
+    """Make a verifier, whose process starts with its first question.
+
+    Raises:
+        ConfigError: math_verify is not installed, or not in a state to be imported.
+    """
+    try:
+        import math_verify  # noqa: F401
+
+        from keomni_rl.rewards.verifier import MathVerifier
+    except ImportError as error:
+        raise ConfigError(
+            f"reward.compat and reward.math_verify need math_verify ({error}); install it with "
+            "pip install 'keomni-rl[math]', or set both to false"
+        ) from error
+    return MathVerifier()
 
 
-def _imported(name: str) -> RewardFunction:
-    module, _, function = name.partition(":")
-    if not (module and function):
+def _refuse_idle(
+    names: Sequence[str], think: bool, think_max_words: int, *, compat: bool, math_verify: bool
+) -> None:
+    if "think_length" in names and not (think and think_max_words):
+        raise ConfigError(
+            "reward 'think_length' is the same for every completion where no think is asked for "
+            f"or its limit is 0 words; got think {str(think).lower()} and limit "
+            f"{think_max_words}: set prompt.style: think and prompt.think_max_words, or remove "
+            "the reward"
+        )
+    if math_verify and "accuracy" not in names:
+        raise ConfigError(
+            "reward.math_verify does nothing without the reward 'accuracy'; add it to "
+            "reward.weights or set math_verify: false"
+        )
+    if compat and not {"accuracy", "format"} & set(names):
+        raise ConfigError(
+            "reward.compat does nothing without the rewards 'accuracy' and 'format'; add one to "
+            "reward.weights or set compat: false"
+        )
+
+
+def _accuracy(verifier: "MathVerifier | None", *, compat: bool) -> GroupReward:
+    if verifier is None:
+        return accuracy
+    return partial(seeds_accuracy if compat else accuracy, verify=verifier.verify)
+
+
+def _each(function: RewardFunction) -> GroupReward:
+    return lambda texts, prompt: [function(text, prompt) for text in texts]
+
+
+def _own(name: str, folder: Path) -> GroupReward:
+    if ":" not in name:
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(REWARDS)}"
         raise ConfigError(
-            f"unknown reward {name!r}; {hint} (one of yours is named module:function)"
+            f"unknown reward {name!r}; {hint} (one of yours is named module:function or "
+            "path/to/file.py:function)"
         )
-    try:
-        found: RewardFunction = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"reward {name!r} cannot be imported: {error}") from error
-    if not callable(found):
-        raise ConfigError(f"reward {name!r} is {found!r:.80}, wanted a function (text, prompt)")
-    return found
+    return _each(partial(call, name, find_reward(name, folder)))

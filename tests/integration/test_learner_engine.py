@@ -190,3 +190,57 @@ def test_ranks_and_stage_may_change_between_runs(inputs, tmp_path):
         tmp_path, inputs.model, "rest", world=1, stage=3, steps=1, checkpoint=half / "state"
     )
     assert difference(whole, rest) < 1e-4
+
+
+def changed(a, model):
+    """In-memory names of the sent weights that are not the start's to the bit."""
+    family = find_family(model)
+    start = family.load(model, torch.float32).state_dict()
+    sent = load_file(a / "sent.safetensors")
+    wired = {family.wire_name(name): name for name in start}
+    assert sent.keys() <= wired.keys()
+    return {wired[n] for n, t in sent.items() if not torch.equal(t, start[wired[n]])}, set(start)
+
+
+def test_a_frozen_audio_tower_stays_and_all_else_learns(inputs, tmp_path):
+    one = learn(tmp_path, inputs.model, "one", trained="without_audio_tower")
+    moved_names, names = changed(one, inputs.model)
+    assert not [n for n in moved_names if n.startswith("audio_tower.")]
+    assert len(moved_names) > 0.9 * len([n for n in names if not n.startswith("audio_tower.")])
+    stored = load_file(one / "state" / "policy-00000.safetensors")
+    assert not [n for n in stored if n.startswith("audio_tower.")]  # the base has it
+    two = learn(tmp_path, inputs.model, "two", world=2, stage=3, trained="without_audio_tower")
+    assert difference(one, two) < 1e-4
+
+
+LORA = {"trained": "lora", "lora": {"rank": 4, "alpha": 16, "targets": ("q_proj", "v_proj")}}
+
+
+def test_adapters_learn_alone_and_engines_get_the_merged_weights(inputs, tmp_path):
+    one = learn(tmp_path, inputs.model, "one", steps=3, **LORA)
+    moved_names, names = changed(one, inputs.model)
+    targets = {
+        n
+        for n in names
+        if n.startswith("model.layers.") and n.endswith(("q_proj.weight", "v_proj.weight"))
+    }
+    assert moved_names == targets
+    assert len(targets) == 2 * 4
+    stored = load_file(one / "state" / "policy-00000.safetensors")
+    assert all(".lora_" in n for n in stored)
+    assert len(stored) == 2 * len(targets)
+    name = "model.layers.0.self_attn.q_proj"
+    base = find_family(inputs.model).load(inputs.model, torch.float32)
+    base = base.get_parameter(f"{name}.weight")
+    down, up = stored[f"{name}.lora_A.default.weight"], stored[f"{name}.lora_B.default.weight"]
+    sent = load_file(one / "sent.safetensors")[f"thinker.{name}.weight"]
+    torch.testing.assert_close(sent, base + 4.0 * up @ down, rtol=0, atol=1e-6)
+    two = learn(tmp_path, inputs.model, "two", world=2, stage=3, steps=3, **LORA)
+    assert difference(one, two) < 1e-4
+
+
+def test_adapters_go_on_from_a_checkpoint_exactly(inputs, tmp_path):
+    whole = learn(tmp_path, inputs.model, "whole", steps=4, **LORA)
+    half = learn(tmp_path, inputs.model, "half", steps=2, **LORA)
+    rest = learn(tmp_path, inputs.model, "rest", steps=2, checkpoint=half / "state", **LORA)
+    assert difference(whole, rest) == 0.0

@@ -7,9 +7,10 @@ import pytest
 import torch
 from vllm.distributed.weight_transfer.base import ModuleSource, ParamMeta
 
+from keomni_rl.config.schema import PromptConfig
 from keomni_rl.data.audio import load_clip
 from keomni_rl.data.prompts import make_prompt
-from keomni_rl.data.questions import QuestionSet
+from keomni_rl.data.questions import QuestionFile
 from keomni_rl.engines.cpu_weight_transfer import (
     CpuTrainerInitInfo,
     CpuTrainerWeightTransferEngine,
@@ -80,8 +81,8 @@ class Bench:
             )
         )
         self.client = Client(self.engine, loop)
-        questions = QuestionSet([inputs.train])
-        self.prompts = [make_prompt(questions[i], think=True, think_max_words=50) for i in range(6)]
+        questions = QuestionFile(inputs.train)
+        self.prompts = [make_prompt(questions[i], PromptConfig()) for i in range(6)]
         self.clips = [load_clip(p.question.audio, max_audio_s=30) for p in self.prompts]
         self.number = 0
 

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.integration.processes import marked
+
 SHORT = ("train.max_steps=6", "train.groups_per_step=4", "checkpoint.every_steps=2")
 
 
@@ -153,19 +155,3 @@ def test_a_killed_rollout_actor_is_replaced_with_the_current_weights(inputs, tmp
     assert_consistent(run)
     assert len(run.metrics) == 6
     assert [e["version"] for e in run.events if e["event"] == "rollout actor lost"] == [1]
-
-
-def marked(mark: str) -> dict[int, str]:
-    """Process ids and command lines of living processes that inherited the mark."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                is_ours = f"KEOMNI_RL_TEST_MARK={mark}".encode() in file.read()
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                command = file.read().replace(b"\0", b" ").decode()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if is_ours:
-            found[int(pid)] = command
-    return found

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keomni_rl.data.audio import (
+    TAIL_FRAMES,
     check_header,
     load_clip,
     log_mel,
@@ -18,13 +19,11 @@ def tone(rate_hz: int, seconds: float = 0.5, hz: float = 440.0) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate_hz * seconds)) / rate_hz)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1_600, 64_000), st.integers(0, 2**31))
-def test_mel_is_what_the_engines_extractor_computes(num_samples, seed):
+def engine_mel(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """What the engine's extractor makes of a clip in a window of 30 s, and the clip's own frames."""
     from transformers import WhisperFeatureExtractor
 
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
-    samples = (np.random.default_rng(seed).standard_normal(num_samples) * 0.1).astype(np.float32)
     padded = extractor(
         samples,
         sampling_rate=16_000,
@@ -32,14 +31,41 @@ def test_mel_is_what_the_engines_extractor_computes(num_samples, seed):
         return_attention_mask=True,
         return_tensors="np",
     )
-    num_frames = int(padded["attention_mask"].sum())
-    mel = log_mel(samples)
-    assert mel.shape == (128, num_frames)
     # The extractor's own double-precision path; its default one in float32 strays further.
-    silence = np.zeros(extractor.n_samples - num_samples, np.float32)
+    silence = np.zeros(extractor.n_samples - len(samples), np.float32)
     exact = extractor._np_extract_fbank_features(np.concatenate([samples, silence])[None], "cpu")
-    np.testing.assert_allclose(mel, exact[0][:, :num_frames], atol=1e-5)
-    np.testing.assert_allclose(mel, padded["input_features"][0][:, :num_frames], atol=1e-4)
+    np.testing.assert_allclose(exact, padded["input_features"], atol=1e-4)
+    return exact[0], int(padded["attention_mask"].sum())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1_600, 64_000), st.integers(0, 2**31))
+def test_mel_is_what_the_engines_extractor_computes(num_samples, seed):
+    samples = (np.random.default_rng(seed).standard_normal(num_samples) * 0.1).astype(np.float32)
+    exact, num_frames = engine_mel(samples)
+    mel = log_mel(samples)
+    assert mel.shape == (128, num_frames + TAIL_FRAMES)
+    np.testing.assert_allclose(mel, exact[:, : num_frames + TAIL_FRAMES], atol=1e-5)
+    beyond = exact[:, num_frames + TAIL_FRAMES :]
+    assert (beyond == beyond[0, 0]).all()  # only silence is left out
+
+
+def test_a_click_at_the_very_end_is_loudest_in_the_tail():
+    samples = np.zeros(16_000, np.float32)
+    samples[-10] = 1.0
+    exact, _ = engine_mel(samples)
+    mel = log_mel(samples)
+    assert mel[:, 100].max() == mel.max() > mel[:, :100].max()
+    np.testing.assert_allclose(mel, exact[:, :102], atol=1e-5)
+
+
+@pytest.mark.parametrize("num_samples", [479_640, 479_900, 480_000])
+def test_a_clip_that_fills_the_window_is_reflected_at_its_end(num_samples):
+    samples = (np.random.default_rng(1).standard_normal(num_samples) * 0.1).astype(np.float32)
+    exact, num_frames = engine_mel(samples)
+    mel = log_mel(samples, window_s=30)
+    assert mel.shape == (128, num_frames + TAIL_FRAMES)
+    np.testing.assert_allclose(mel[:, :3_000], exact, atol=1e-5)
 
 
 def test_num_audio_tokens_is_25_a_second():

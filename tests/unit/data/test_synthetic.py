@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from keomni_rl.data.mmau import read_mmau
-from keomni_rl.data.questions import QuestionSet
+from keomni_rl.data.questions import QuestionFile
 from keomni_rl.data.sounds import SYNTHS
 from keomni_rl.data.synthetic import KINDS, generate
 from keomni_rl.data.teacher import WeakTeacher
@@ -19,7 +19,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(files):
-    questions = QuestionSet([files.train])
+    questions = QuestionFile(files.train)
     return [questions[i] for i in range(len(questions))]
 
 

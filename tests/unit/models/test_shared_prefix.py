@@ -11,10 +11,10 @@ from keomni_rl.models.shared_prefix import PackedRows, Policy
 
 
 @pytest.fixture(scope="module")
-def policy(tiny_model):
-    family = find_family(tiny_model)
-    processor = family.load_processor(tiny_model)
-    network = family.load(tiny_model, torch.float32)
+def policy(any_model):
+    family = find_family(any_model)
+    processor = family.load_processor(any_model)
+    network = family.load(any_model, torch.float32)
     policy = Policy(
         network, family, forbidden_tokens=family.forbidden_tokens(processor), temperature=0.8
     )
@@ -22,12 +22,17 @@ def policy(tiny_model):
     return policy
 
 
+def noise(num_samples):
+    rng = np.random.default_rng(num_samples)
+    return (rng.standard_normal(num_samples) * 0.1).astype(np.float32)
+
+
 def groups(policy, seed=0):
     """Two prompts of unlike length with completions of unlike lengths."""
     rng = np.random.default_rng(seed)
     prompts, completions, mels = [], [], []
     for samples, lengths in ((9_000, (1, 7, 3, 12)), (25_123, (5, 2, 9))):
-        mel = log_mel((rng.standard_normal(samples) * 0.1).astype(np.float32))
+        mel = log_mel(noise(samples))
         ids = policy.family.prompt_ids(policy.processor, f"heard {samples}", mel.shape[1])
         prompts.append(np.asarray(ids))
         completions.append([rng.integers(0, 250, n) for n in lengths])
@@ -91,24 +96,33 @@ def test_the_model_hears_the_clip(policy):
     assert (heard - other).abs().max() > 1e-4
 
 
-def test_it_agrees_with_the_networks_own_forward(policy):
-    """Against transformers' forward with its own masks and positions."""
-    prompts, completions, mels = groups(policy)
-    tokens = completions[0][3]
-    ids = torch.from_numpy(np.concatenate([prompts[0], tokens]))[None]
-    mel = torch.from_numpy(mels[0])[None]
-    # The whole thinker asks for a vision tower only when there are pictures.
-    logits = policy.network(
-        input_ids=ids,
-        input_features=mel,
-        feature_attention_mask=torch.ones(1, mel.shape[2], dtype=torch.long),
-        attention_mask=torch.ones_like(ids),
-    ).logits[0, len(prompts[0]) - 1 : -1]
-    logits = logits / 0.8
-    logits[:, policy.forbidden_tokens] = float("-inf")
-    expected = logits.log_softmax(-1).gather(1, torch.from_numpy(tokens)[:, None])[:, 0]
+@pytest.mark.parametrize("seconds", [0.1, 0.98, 1.57, 29.99, 30])
+def test_it_agrees_with_the_networks_own_forward(policy, seconds):
+    """Against transformers' forward with its own features, masks and positions."""
+    samples = noise(int(seconds * 16_000) - 7 * (seconds < 30))
+    padded = policy.processor.feature_extractor(
+        samples,
+        sampling_rate=16_000,
+        padding="max_length",
+        return_attention_mask=True,
+        return_tensors="pt",
+    )
+    mel = log_mel(samples, window_s=30)  # the tiny extractors' window
+    prompt = policy.family.prompt_ids(policy.processor, "heard", mel.shape[1])
+    tokens = np.random.default_rng(5).integers(0, 250, 12)
+    ids = torch.from_numpy(np.concatenate([prompt, tokens]))[None]
     with torch.no_grad():
-        got = policy(PackedRows.pack(prompts[:1], [[tokens]], mels[:1]))
+        # The whole thinker asks for a vision tower only when there are pictures.
+        logits = policy.network(
+            input_ids=ids,
+            input_features=padded["input_features"],
+            feature_attention_mask=padded["attention_mask"],
+            attention_mask=torch.ones_like(ids),
+        ).logits[0, len(prompt) - 1 : -1]
+        logits = logits / 0.8
+        logits[:, policy.forbidden_tokens] = float("-inf")
+        expected = logits.log_softmax(-1).gather(1, torch.from_numpy(tokens)[:, None])[:, 0]
+        got = policy(PackedRows.pack([np.asarray(prompt)], [[tokens]], [mel]))
     assert (got - expected).abs().max() < 1e-5
 
 

@@ -1,35 +1,24 @@
-"""The command line: one function a command; what a command needs is imported when it runs."""
+"""``train`` and ``demo``."""
 
-import logging
 import os
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
-from keomni_rl.errors import USER_ERRORS
+from keomni_rl.errors import ConfigError
 
-app = typer.Typer(
-    help="GRPO for audio language models on Ray, vLLM and DeepSpeed.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 console = Console()
 DEMO_CACHE = Path.home() / ".cache" / "keomni_rl"
-DEMO_CONFIG = Path(__file__).parent.parent / "configs" / "demo.yaml"
+DEMO_CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 Words = Annotated[
     list[str] | None, typer.Argument(help="YAML files and section.key=value overrides, in order.")
 ]
 
 
-@app.command()
 def train(
     words: Words = None,
     resume: Annotated[
@@ -55,16 +44,18 @@ def train(
         words = [str(resume / "config.yaml"), *words, f"run_dir={resume}"]
     config = load_config(RunConfig, words)
     if check:
+        found = check_run(config)
         plan = Table("what", "this run", title="Plan")
-        for name, text in check_run(config):
+        for name, text in found.plan:
             plan.add_row(name, text)
         console.print(plan)
+        if found.problems:
+            raise ConfigError("\n".join(["this run cannot start as it is:", *found.problems]))
         return
     run_training(config, resume=resume is not None, console=console)
     _show_results(config.run_dir)
 
 
-@app.command()
 def demo(
     words: Annotated[
         list[str] | None, typer.Argument(help="Overrides of configs/demo.yaml, section.key=value.")
@@ -73,6 +64,9 @@ def demo(
         "runs/demo"
     ),
     seed: Annotated[int, typer.Option(help="Of sounds, model, warm-up and training.")] = 0,
+    family: Annotated[
+        str, typer.Option(help="Of the model: qwen2_5_omni or qwen2_audio.")
+    ] = "qwen2_5_omni",
 ) -> None:
     """Train a tiny model on generated sounds, on a CPU, in minutes.
 
@@ -85,7 +79,7 @@ def demo(
 
     cache = Path(os.environ.get("KEOMNI_RL_CACHE", DEMO_CACHE))
     out = _unused(out)
-    files, model = prepare_demo(DemoSpec(seed=seed), cache, console)
+    files, model = prepare_demo(DemoSpec(seed=seed, family=family), cache, console)
     config = load_config(
         RunConfig,
         [
@@ -100,16 +94,6 @@ def demo(
     )
     run_training(config, resume=False, console=console)
     _show_results(out)
-
-
-@app.command()
-def report(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a run.", exists=True)],
-) -> None:
-    """Write report.html from a run folder, finished or not."""
-    from keomni_rl.observe.report import write_report
-
-    console.print(f"report: {write_report(run_dir)}")
 
 
 def _show_results(run_dir: Path) -> None:
@@ -129,29 +113,3 @@ def _unused(out: Path) -> Path:
         number += 1
         candidate = out.with_name(f"{out.name}-{number}")
     return candidate
-
-
-def main() -> None:
-    """Run the command line; a user's error is one message and exit code 2."""
-    # A shell's background job is born with interrupts ignored; ours must always be stoppable.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    is_debug = "--debug" in sys.argv
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
-    )
-    try:
-        app(arguments)
-    except USER_ERRORS as error:
-        if is_debug:
-            raise
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

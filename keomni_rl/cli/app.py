@@ -1,0 +1,52 @@
+"""All commands under one name, and how a user's error is shown: one message, exit code 2."""
+
+import logging
+import signal
+import sys
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from keomni_rl.cli import evaluation, model, prepare, report, training
+from keomni_rl.errors import USER_ERRORS
+
+app = typer.Typer(
+    help="GRPO for audio language models on Ray, vLLM and DeepSpeed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    training.train,
+    training.demo,
+    report.report,
+    evaluation.evaluate,
+    evaluation.score,
+    model.infer,
+    model.export,
+):
+    app.command()(command)
+app.add_typer(prepare.app, name="prepare")
+
+
+def main() -> None:
+    """Run the command line; a user's error is one message and exit code 2."""
+    # A shell's background job is born with interrupts ignored; ours must always be stoppable.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    is_debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
+    )
+    try:
+        app(arguments)
+    except USER_ERRORS as error:
+        if is_debug:
+            raise
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,152 @@
+"""``evaluate`` and ``score``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from keomni_rl.evaluation.predictions import PredictionFile
+
+
+def evaluate(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="YAML files and section.key=value overrides, in order."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the evaluation in this folder.", metavar="RUN_DIR"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Score a model on MMAU with a pool of evaluators.
+
+    Examples:
+        keomni-rl evaluate configs/mmau_eval.yaml run_dir=runs/eval model.path=exported
+        keomni-rl evaluate configs/mmau_eval.yaml placement.evaluator.actors=8
+        keomni-rl evaluate --resume runs/eval
+    """
+    from keomni_rl.config import EvaluateConfig, load_config
+    from keomni_rl.driver.evaluate import evaluate as run_evaluation
+    from keomni_rl.observe.report import write_report
+    from keomni_rl.observe.score_table import score_tables
+
+    words = words or []
+    if resume:
+        words = [str(resume / "config.yaml"), *words, f"run_dir={resume}"]
+    config = load_config(EvaluateConfig, words)
+    console = Console(stderr=as_json)
+    summary = run_evaluation(config, resume=resume is not None, console=console)
+    if as_json:
+        sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
+    for table in score_tables(summary):
+        console.print(table)
+    console.print(f"predictions: {config.run_dir / 'predictions.json'}", soft_wrap=True)
+    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True)
+
+
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="MMAU's array with predictions, or predictions one a line (JSONL)."),
+    ],
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Judge by this copy of the questions.", metavar="MMAU.json"),
+    ] = None,
+    key: Annotated[str, typer.Option(help="What holds the extracted answer.")] = "model_output",
+    official: Annotated[
+        bool,
+        typer.Option("--official", help="Print what MMAU's own script prints, quirks included."),
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Measure against these predictions for the same questions."),
+    ] = None,
+    compare_key: Annotated[
+        str | None, typer.Option(help="The key in the other file, if it is another one.")
+    ] = None,
+    think: Annotated[
+        bool | None,
+        typer.Option("--think/--no-think", help="What was asked for; found out by default."),
+    ] = None,
+    think_max_words: Annotated[
+        int, typer.Option(help="The limit of a think that was named; 0 for none.", min=0)
+    ] = 50,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary, or the comparison, as JSON.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write summary.json to this file.")] = None,
+) -> None:
+    """Judge an existing file of predictions, without a model.
+
+    Examples:
+        keomni-rl score runs/eval/predictions.json
+        keomni-rl score predictions.jsonl --questions mmau-test-mini.json --out summary.json
+        keomni-rl score res_mmau_mini.json --key model_prediction --official
+        keomni-rl score after.json --compare before.json
+    """
+    from keomni_rl.errors import ConfigError
+    from keomni_rl.evaluation.score import compare_files, score_file
+    from keomni_rl.evaluation.summary import write_summary
+    from keomni_rl.observe.score_table import comparison_table, score_tables
+
+    if official:
+        if compare or as_json or out:
+            raise ConfigError("--official only prints; leave out --compare, --json and --out")
+        _print_official(predictions, questions, key)
+        return
+    if out and not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
+    file = _read(predictions, questions, key)
+    summary = score_file(file, think=think, think_max_words=think_max_words)
+    comparison = None
+    if compare:
+        other = _read(compare, questions, compare_key or key)
+        comparison = compare_files(file, other, names=_names(predictions, compare))
+    if out:
+        write_summary(out, summary)
+    if as_json:
+        typer.echo((comparison or summary).model_dump_json(indent=2))
+        return
+    console = Console()
+    console.print(*score_tables(summary), sep="\n")
+    if comparison:
+        console.print(comparison_table(comparison))
+        console.print(comparison.in_words, markup=False, soft_wrap=True)
+
+
+def _print_official(predictions: Path, questions: Path | None, key: str) -> None:
+    from keomni_rl.evaluation.official import official_report
+    from keomni_rl.evaluation.predictions import read_joined
+
+    records, notes = read_joined(predictions, key=key, questions=questions)
+    if skipped := sum(key not in record.fields for record in records):
+        notes.append(f"{skipped} entries have no {key!r}; left out, as the official script does")
+    _show(notes, predictions)
+    typer.echo(official_report(records, key))
+
+
+def _read(predictions: Path, questions: Path | None, key: str) -> "PredictionFile":
+    from keomni_rl.evaluation.predictions import read_prediction_file
+
+    file = read_prediction_file(predictions, key=key, questions=questions)
+    _show(file.notes, predictions)
+    return file
+
+
+def _show(notes: Sequence[str], path: Path) -> None:
+    """Tell what a reader should know, apart from the result."""
+    for note in notes:
+        Console(stderr=True).print(f"note: {path}: {note}", markup=False, soft_wrap=True)
+
+
+def _names(ours: Path, baseline: Path) -> tuple[str, str]:
+    """The files' names where they tell the two apart, else their paths."""
+    if ours.name != baseline.name:
+        return ours.name, baseline.name
+    return str(ours), str(baseline)

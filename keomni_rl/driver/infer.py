@@ -1,0 +1,178 @@
+"""Single questions to a model, without a cluster: one vLLM engine here, greedy answers."""
+
+import asyncio
+import gc
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from keomni_rl.config.schema import PromptConfig
+from keomni_rl.data.audio import HOP, SAMPLE_RATE_HZ, TAIL_FRAMES, check_header, load_clip
+from keomni_rl.data.prompts import make_prompt, split_completion
+from keomni_rl.data.questions import parse_question
+from keomni_rl.engines.specs import EngineSpec, Sampling
+from keomni_rl.errors import DataError
+from keomni_rl.models.family import Family, find_family
+from keomni_rl.models.layout import stored_dtype
+from keomni_rl.types import Completion, FinishReason, GroupKey, Prompt, Question
+
+MAX_IN_FLIGHT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferSpec:
+    """How the questions are put."""
+
+    model: Path
+    """Model folder."""
+    thinks: bool = True
+    max_new_tokens: int = 256
+    gpus: int = 0
+    """Of the engine; 0 runs on CPU."""
+    num_threads: int = 1
+    """Compute threads on CPU."""
+
+    def prompt(self, question: Question) -> Prompt:
+        """The question as in training; an open one that needs no think is asked as it is."""
+        quick = "no_think" if question.choices else "direct"
+        return make_prompt(question, PromptConfig(style="think" if self.thinks else quick))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said to one question."""
+
+    question: Question
+    think: str
+    answer: str
+    """What is in the answer tags; without them, all that was said."""
+    text: str
+    is_cut_off: bool
+    """Whether the token limit ended it."""
+
+
+def read_asked(path: Path) -> list[Question]:
+    """Questions of a JSONL file in the training format, whose answers may be left out.
+
+    Raises:
+        DataError: no such file, or a line that is no question.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file of questions; correct --questions")
+    questions = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DataError(f"{where}: not a JSON object ({error}); one question a line") from error
+        questions.append(_parse_asked(row, path.resolve().parent, number, where))
+    if not questions:
+        raise DataError(f"{path}: holds no questions")
+    return questions
+
+
+def _parse_asked(row: Any, folder: Path, number: int, where: str) -> Question:
+    if isinstance(row, dict) and row.get("answer") is None:
+        choices = row.get("choices") or []
+        stand_in = choices[0] if isinstance(choices, list) and choices else "unknown"
+        filled = {"id": str(number), **row, "choices": choices, "answer": stand_in}
+        return replace(parse_question(filled, folder, where, allow_open=True), answer=None)
+    return parse_question(row, folder, where, allow_open=True)
+
+
+def ask(
+    spec: InferSpec,
+    questions: Sequence[Question],
+    on_answer: Callable[[Answer], object],
+    console: Console,
+) -> None:
+    """Answer all questions with one engine.
+
+    Args:
+        spec: the model, and how it is asked.
+        questions: what it is asked.
+        on_answer: told of each answer, in the order of the questions.
+        console: told what takes time.
+
+    Raises:
+        CheckpointError: no such model, or one of no known family.
+        DataError: a clip cannot be read or is longer than the model hears.
+        EngineError: vLLM failed.
+    """
+    family = find_family(spec.model)
+    prompts = [spec.prompt(question) for question in questions]
+    longest = max(_prompt_lengths(family, spec.model, prompts))
+    engine = EngineSpec(
+        model=spec.model,
+        dtype=stored_dtype(spec.model),
+        awaits_weights=False,
+        max_model_len=longest + spec.max_new_tokens,
+        max_num_seqs=min(MAX_IN_FLIGHT, len(questions)),
+        tensor_parallel=spec.gpus,
+        gpu_memory_utilization=0.85,
+        kv_cache_gib=1,
+        num_threads=spec.num_threads,
+        backend="nccl" if spec.gpus else "cpu",
+    )
+    console.print(f"starting vLLM on {'a GPU' if spec.gpus else 'the CPU'}", style="dim")
+    asyncio.run(_answer_all(engine, family, prompts, spec.max_new_tokens, on_answer))
+    gc.collect()  # the finalizer of vLLM's engine would fail when the interpreter ends
+
+
+def _prompt_lengths(family: Family, model: Path, prompts: Sequence[Prompt]) -> Iterator[int]:
+    """Tokens of each prompt, from the headers of the sound files alone."""
+    processor = family.load_processor(model)
+    for prompt in prompts:
+        info = check_header(prompt.question.audio, max_audio_s=family.longest_clip_s)
+        frames = math.ceil(info.duration * SAMPLE_RATE_HZ / HOP) + TAIL_FRAMES
+        # One more: a resampled clip may come out a sample longer.
+        yield len(family.prompt_ids(processor, prompt.text, frames)) + 1
+
+
+async def _answer_all(
+    spec: EngineSpec,
+    family: Family,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    on_answer: Callable[[Answer], object],
+) -> None:
+    from keomni_rl.engines.rollout import RolloutEngine
+
+    greedy = Sampling(num_completions=1, max_new_tokens=max_new_tokens, temperature=0.0)
+    window_s = family.longest_clip_s
+    turns = asyncio.Semaphore(MAX_IN_FLIGHT)
+    engine = RolloutEngine(spec)
+
+    async def answer(index: int, prompt: Prompt) -> Answer:
+        async with turns:
+            clip = await asyncio.to_thread(
+                load_clip, prompt.question.audio, max_audio_s=window_s, window_s=window_s
+            )
+            group = await engine.generate(GroupKey("infer", index), prompt, clip, greedy)
+        return _to_answer(prompt.question, group.completions[0])
+
+    try:
+        tasks = [asyncio.create_task(answer(i, prompt)) for i, prompt in enumerate(prompts)]
+        for task in tasks:
+            on_answer(await task)
+    finally:
+        engine.shutdown()
+
+
+def _to_answer(question: Question, completion: Completion) -> Answer:
+    think, answer = split_completion(completion.text)
+    return Answer(
+        question=question,
+        think=think,
+        answer=completion.text.strip() if answer is None else answer,
+        text=completion.text,
+        is_cut_off=completion.finish_reason == FinishReason.LENGTH,
+    )

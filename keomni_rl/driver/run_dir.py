@@ -1,0 +1,47 @@
+"""A run's folder: one run a folder, one driver at a time."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keomni_rl.errors import ConfigError
+
+
+def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
+    """Make the run folder, or refuse one that another run has filled.
+
+    Args:
+        run_dir: the folder.
+        command: of ``keomni-rl`` that is running, for the advice.
+        resume: whether a run there is to go on.
+
+    Raises:
+        ConfigError: the folder is taken and this is no resumption, or the other way round.
+    """
+    is_taken = (run_dir / "config.yaml").exists()
+    if is_taken and not resume:
+        raise ConfigError(
+            f"run_dir {run_dir} holds a run already; go on with it by "
+            f"`keomni-rl {command} --resume {run_dir}` or give another run_dir"
+        )
+    if resume and not is_taken:
+        raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
+    run_dir.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run folder against a second driver; the kernel lets go when this process ends.
+
+    Raises:
+        ConfigError: another driver holds it.
+    """
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{run_dir}: another driver is running in this folder; stop it first"
+            ) from error
+        yield

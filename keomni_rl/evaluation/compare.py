@@ -1,0 +1,128 @@
+"""Whether two sets of predictions differ in accuracy, judged on the same questions."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from keomni_rl.data.mmau import TASKS, detect_version
+from keomni_rl.errors import DataError
+from keomni_rl.evaluation.judge import has_answers, known_predictions, named, right_ids
+from keomni_rl.evaluation.paired import Difference
+from keomni_rl.types import Prediction, Question
+
+LEVEL = 0.05
+"""Of the test; the interval's is the same."""
+
+
+class Comparison(BaseModel):
+    """Two sets of predictions on the same questions, by the official verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, str]
+    """Of ours and of the baseline."""
+    mmau_version: str
+    total: Difference
+    by_task: dict[str, Difference]
+    """Three more looks at the same answers: their p values are not adjusted for that."""
+
+    @property
+    def in_words(self) -> str:
+        """Whether the two differ, in a sentence that stands alone."""
+        total = self.total
+        low, high = total.interval95
+        better, worse = self.names
+        if total.difference < 0:
+            better, worse, low, high = worse, better, -high, -low
+        says = f"{better} is better than {worse} by {100 * abs(total.difference):.1f} points"
+        if total.difference == 0:
+            says = f"{better} and {worse} score the same"
+        interval = f"[{points_text(low)}, {points_text(high)}]"
+        chance = f"p = {total.p_value:.2g}" if total.p_value >= 0.0001 else "p < 0.0001"
+        return f"{says} {interval}, {chance}: {_finding(total)}"
+
+
+def compare(
+    questions: Sequence[Question],
+    predictions: Mapping[str, Prediction],
+    baseline: Mapping[str, Prediction],
+    *,
+    names: tuple[str, str] = ("these predictions", "the baseline"),
+) -> Comparison:
+    """Compare two sets of predictions for the same questions; one that is missing is wrong.
+
+    Args:
+        questions: with answers.
+        predictions: by question id; where there are several samples, the first counts.
+        baseline: the same, of what they are measured against.
+        names: of the two, for reading.
+
+    Raises:
+        DataError: predictions for other questions, or questions without answers.
+    """
+    if not has_answers(questions):
+        raise DataError("the questions have no answers, so there is nothing to compare by")
+    ours, theirs = (
+        right_ids(questions, known_predictions(questions, p)) for p in (predictions, baseline)
+    )
+
+    def difference(chosen: Sequence[Question]) -> Difference:
+        pairs = [(q.id in ours, q.id in theirs) for q in chosen]
+        return Difference.of(
+            both=pairs.count((True, True)),
+            only_ours=pairs.count((True, False)),
+            only_baseline=pairs.count((False, True)),
+            neither=pairs.count((False, False)),
+        )
+
+    by_task = {task: [q for q in questions if q.extra.get("task") == task] for task in TASKS}
+    return Comparison(
+        names=names,
+        mmau_version=detect_version(q.id for q in questions),
+        total=difference(questions),
+        by_task={task: difference(chosen) for task, chosen in by_task.items() if chosen},
+    )
+
+
+def check_same_questions(
+    ours: Sequence[Question], baseline: Sequence[Question], names: tuple[str, str]
+) -> None:
+    """See that two files ask the same.
+
+    Raises:
+        DataError: they do not, with how many questions are apart.
+    """
+    first, second = ({q.id: q for q in questions} for questions in (ours, baseline))
+    shared = first.keys() & second.keys()
+    changed = [i for i in first if i in shared and _content(first[i]) != _content(second[i])]
+    if len(first) == len(second) == len(shared) and not changed:
+        return
+    versions = [detect_version(q.id for q in questions) for questions in (ours, baseline)]
+    alone = f"{len(first) - len(shared)} only in {names[0]}, {len(second) - len(shared)} only in "
+    differing = (
+        f"; {len(changed)} of the shared have another text, choices or answer: {named(changed)}"
+    )
+    raise DataError(
+        f"{names[0]} ({versions[0]}) and {names[1]} ({versions[1]}) answer different questions: "
+        f"{len(shared)} in both, {alone}{names[1]}{differing if changed else ''}; compare "
+        "predictions for one version of MMAU, or judge both by one file with --questions"
+    )
+
+
+def points_text(share: float) -> str:
+    """A share, or a difference of shares, in points."""
+    return f"{round(100 * share, 1) + 0.0:.1f}"  # the sum turns -0.0 into 0.0
+
+
+def _content(question: Question) -> tuple[str, tuple[str, ...], str | None]:
+    return question.question, question.choices, question.answer
+
+
+def _finding(total: Difference) -> str:
+    is_unlikely = total.p_value < LEVEL
+    excludes_zero = not total.interval95[0] <= 0 <= total.interval95[1]
+    if is_unlikely and excludes_zero:
+        return f"these {total.n} questions show a difference"
+    if not is_unlikely and not excludes_zero:
+        return f"no difference is shown by these {total.n} questions"
+    return f"these {total.n} questions leave it open, for interval and exact test disagree"

@@ -1,0 +1,49 @@
+"""Files of predictions scored and compared, with what a file does not say left open."""
+
+from collections.abc import Iterable
+
+from keomni_rl.data.mmau import detect_version
+from keomni_rl.data.prompts import THINK
+from keomni_rl.evaluation.compare import Comparison, check_same_questions, compare
+from keomni_rl.evaluation.predictions import PredictionFile
+from keomni_rl.evaluation.summary import Summary, summarise
+from keomni_rl.types import Prediction
+
+
+def score_file(file: PredictionFile, *, think: bool | None, think_max_words: int) -> Summary:
+    """Judge a file of predictions as an evaluation judges its own.
+
+    Args:
+        file: predictions with their questions.
+        think: whether a think was asked for; None asks the completions, see `most_think`.
+        think_max_words: the limit that was named; 0 for none.
+    """
+    said = file.predictions.values()
+    versions = {p.policy_version for p in said}
+    return summarise(
+        file.questions,
+        file.predictions,
+        think=most_think(said) if think is None else think,
+        think_max_words=think_max_words,
+        mmau_version=detect_version(q.id for q in file.questions),
+        policy_version=versions.pop() if len(versions) == 1 else None,
+        temperature=None,
+    )
+
+
+def compare_files(
+    ours: PredictionFile, baseline: PredictionFile, *, names: tuple[str, str]
+) -> Comparison:
+    """Measure a file of predictions against another.
+
+    Raises:
+        DataError: they answer different questions, or questions without answers.
+    """
+    check_same_questions(ours.questions, baseline.questions, names)
+    return compare(ours.questions, ours.predictions, baseline.predictions, names=names)
+
+
+def most_think(predictions: Iterable[Prediction]) -> bool:
+    """Whether more than half of the completions open a think."""
+    opened = [THINK[0] in p.model_output_raw for p in predictions]
+    return 2 * sum(opened) > len(opened)

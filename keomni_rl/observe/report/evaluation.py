@@ -1,0 +1,154 @@
+"""The pages of one evaluation, and of two on the same questions side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keomni_rl.config.describe import describe_prompt
+from keomni_rl.config.schema import AnsweringConfig
+from keomni_rl.evaluation.compare import check_same_questions, compare
+from keomni_rl.evaluation.shares import Share
+from keomni_rl.observe.report.beside import beside_rows
+from keomni_rl.observe.report.evaluations import EvaluationRun
+from keomni_rl.observe.report.figures import Drawn, shares_figure
+from keomni_rl.observe.report.page import Page
+from keomni_rl.observe.report.questions import (
+    OUTCOMES,
+    Answered,
+    answered_questions,
+    outcome_counts,
+    paired_outcomes,
+    question_rows,
+)
+from keomni_rl.observe.report.sounds import Embedding, Sounds, embed_sounds
+
+
+def evaluation_page(run: EvaluationRun, embedding: Embedding) -> Page:
+    """Show one evaluation."""
+    return _page([run], OUTCOMES, embedding, content={"comparison": None})
+
+
+def comparison_page(ours: EvaluationRun, baseline: EvaluationRun, embedding: Embedding) -> Page:
+    """Show two evaluations of the same questions, and whether they differ.
+
+    Raises:
+        DataError: they answer different questions, or questions without answers.
+    """
+    names = distinct_names([ours, baseline])
+    check_same_questions(ours.questions, baseline.questions, (names[0], names[1]))
+    comparison = compare(
+        ours.questions, ours.predictions, baseline.predictions, names=(names[0], names[1])
+    )
+    outcomes = paired_outcomes((names[0], names[1]))
+    return _page([ours, baseline], outcomes, embedding, content={"comparison": comparison})
+
+
+def distinct_names(runs: Sequence[Any]) -> list[str]:
+    """What to call runs by: their names, or their folders where names are the same."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _page(
+    runs: Sequence[EvaluationRun],
+    outcomes: Mapping[str, str],
+    embedding: Embedding,
+    content: Mapping[str, Any],
+) -> Page:
+    names = distinct_names(runs)
+    questions = answered_questions(runs)
+    clips = runs[0].clips or runs[-1].clips
+    sounds = _sounds(questions, clips, embedding)
+    rows = list(question_rows(questions, clips, sounds, embedding.audio))
+    notes = [note for run in runs for note in run.notes]
+    if len(runs) == 2:
+        notes = [f"{name}: {n}" for name, r in zip(names, runs, strict=True) for n in r.notes]
+    summaries = [run.summary for run in runs if run.summary]
+    return Page(
+        template="evaluation.html.j2",
+        title=" against ".join(names),
+        kind="evaluation" if len(runs) == 1 else "comparison of two evaluations",
+        settings=evaluation_settings(runs[0]) if len(runs) == 1 else [],
+        figures=_figures(runs, names),
+        sounds=sounds,
+        notes=[*notes, *_sound_notes(sounds, embedding)],
+        content={
+            "names": names,
+            "summaries": summaries,
+            "beside": beside_rows(summaries),
+            "settings": [evaluation_settings(run) for run in runs],
+            "outcomes": outcome_counts(questions, outcomes),
+            "places": _places(questions),
+            "data": {"names": names, "words": OUTCOMES, "questions": rows},
+            **content,
+        },
+    )
+
+
+def evaluation_settings(run: EvaluationRun) -> list[tuple[str, str]]:
+    """Names and values of what the result depends on."""
+    settings = [("model", run.model)] if run.model else []
+    if run.prompt:
+        settings.append(("prompt", describe_prompt(run.prompt)))
+    if run.answering:
+        settings.append(("answers", _sampling(run.answering)))
+        settings.append(("questions file", str(run.answering.file)))
+    if run.summary:
+        settings.append(("MMAU version", run.summary.mmau_version))
+        if run.summary.policy_version is not None:
+            settings.append(("policy version", str(run.summary.policy_version)))
+    return settings
+
+
+def _sampling(config: AnsweringConfig) -> str:
+    how = f"temperature {config.temperature:g}" if config.temperature else "greedy"
+    how += f", top-p {config.top_p:g}" if config.top_p < 1 else ""
+    how += f", top-k {config.top_k}" if config.top_k else ""
+    how += f", {config.samples} samples, seed {config.seed}" if config.temperature else ""
+    return f"{how}, at most {config.max_new_tokens} tokens"
+
+
+def _figures(runs: Sequence[EvaluationRun], names: Sequence[str]) -> list[Drawn]:
+    tables: dict[str, Mapping[str, Share]] = {
+        name: run.summary.by_sub_category
+        for name, run in zip(names, runs, strict=True)
+        if run.summary and run.is_judged and run.summary.by_sub_category
+    }
+    if len(tables) < len(runs) or len({frozenset(table) for table in tables.values()}) > 1:
+        return []
+    return [shares_figure("Accuracy by sub-category", tables)]
+
+
+def _sounds(
+    questions: Sequence[Answered], clips: Mapping[str, str], embedding: Embedding
+) -> Sounds:
+    wanted = {"all": (True, False), "wrong": (True,), "none": ()}[embedding.audio]
+    paths = [
+        clips[answered.question.id]
+        for is_wrong in wanted
+        for answered in questions
+        if answered.is_wrong is is_wrong and answered.question.id in clips
+    ]
+    return embed_sounds(paths, embedding.limit_mb)
+
+
+def _sound_notes(sounds: Sounds, embedding: Embedding) -> list[str]:
+    held = f"{len(sounds.clips)} clips are in this page ({sounds.megabytes:.1f} MB of it)"
+    if sounds.left_out:
+        return [
+            f"{held}, those of wrong answers first; {sounds.left_out} more would go beyond "
+            f"{embedding.limit_mb:g} MB (--audio-mb)."
+        ]
+    if embedding.audio == "wrong":
+        return [f"{held}, of wrong answers only (--audio wrong)."]
+    return ["No clips are in this page (--audio none)."] if embedding.audio == "none" else []
+
+
+def _places(questions: Sequence[Answered]) -> dict[str, dict[str, None]]:
+    """Task -> its sub-categories, as they first occur."""
+    places: dict[str, dict[str, None]] = {}
+    for answered in questions:
+        extra = answered.question.extra
+        subs = places.setdefault(extra["task"], {})
+        if extra["sub-category"]:
+            subs[extra["sub-category"]] = None
+    return places

@@ -1,0 +1,182 @@
+"""Plotly figures: curves over training, stacked times, shares with their intervals.
+
+They are made without colours of ground and ink, which the page adds for light and dark.
+"""
+
+import html
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from keomni_rl.evaluation.shares import Share
+
+COLOURS = (
+    *("#4a7fe0", "#d9822b", "#2a9d72", "#a24db5"),
+    *("#7a8699", "#c94f5d", "#1f9bb5", "#8f7330"),
+)
+LABEL_CHARS = 24
+"""A longer label on an axis is broken."""
+HEIGHT_PX = 300
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with what it shows, for a page."""
+
+    title: str
+    figure: dict[str, Any]
+    """As Plotly's JavaScript takes it."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a figure."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    intervals: Sequence[tuple[float, float]] = field(default=())
+    """Of y, drawn as bars; none by default."""
+
+
+def metric_series(metrics: Sequence[Mapping[str, Any]], metric: str, name: str) -> Series:
+    """A metric over the steps that have it."""
+    points = [(m["step"], m[metric]) for m in metrics if metric in m]
+    return Series(name, [x for x, _ in points], [y for _, y in points])
+
+
+def numbered(series: Iterable[Series]) -> dict[int, Series]:
+    """Lines with a colour each; those without points are left out and keep theirs."""
+    return {number: one for number, one in enumerate(series) if one.x}
+
+
+def line_figure(title: str, series: Mapping[int, Series], unit: str, x: str = "step") -> Drawn:
+    """Lines over steps or policy versions, with markers where there are intervals.
+
+    Args:
+        title: what it shows.
+        series: number of its colour -> line.
+        unit: of y.
+        x: what the lines go over.
+    """
+    figure = _figure(unit, x)
+    for number, one in series.items():
+        has_markers = bool(one.intervals) or len(one.x) == 1
+        figure.add_scatter(
+            x=one.x,
+            y=one.y,
+            error_y=_bars(one.y, one.intervals),
+            name=one.name,
+            mode="lines+markers" if has_markers else "lines",
+            line={"color": COLOURS[number % len(COLOURS)], "width": 2},
+        )
+    return Drawn(title, _plain(figure))
+
+
+def stacked_figure(title: str, series: Mapping[int, Series], unit: str) -> Drawn:
+    """Parts of a whole over steps; see `line_figure`."""
+    figure = _figure(unit, "step")
+    for number, one in series.items():
+        figure.add_scatter(
+            x=one.x,
+            y=one.y,
+            name=one.name,
+            stackgroup="all",
+            mode="lines" if len(one.x) > 1 else "markers",
+            line={"color": COLOURS[number % len(COLOURS)], "width": 0.5},
+        )
+    return Drawn(title, _plain(figure))
+
+
+def shares_figure(title: str, tables: Mapping[str, Mapping[str, Share]]) -> Drawn:
+    """Shares with their intervals side by side, one row a value, from the first at the top.
+
+    Args:
+        title: what it shows.
+        tables: name of a set of answers -> value -> its share, all with the same values.
+    """
+    values = list(next(iter(tables.values())))
+    figure = _figure("", "percent right")
+    for number, (name, shares) in enumerate(tables.items()):
+        # A little above and below the row's middle, so that intervals do not hide each other.
+        shift = 0.2 * (number - (len(tables) - 1) / 2)
+        rows = [(row + shift, value, shares[value]) for row, value in enumerate(values)]
+        figure.add_scatter(
+            x=[percent(s) for _, _, s in rows],
+            y=[place for place, _, _ in rows],
+            error_x=_bars(
+                [percent(s) for _, _, s in rows], [percent_interval(s) for _, _, s in rows]
+            ),
+            customdata=[s.n for _, _, s in rows],
+            text=[label(value) for _, value, _ in rows],
+            hovertemplate="%{text}: %{x:.1f}%, %{customdata} questions",
+            name=label(name),
+            mode="markers",
+            marker={"color": COLOURS[number % len(COLOURS)], "size": 8},
+        )
+    figure.update_layout(
+        height=90 + 34 * len(values),
+        hovermode="closest",
+        showlegend=len(tables) > 1,
+        xaxis={"range": [-3, 103], "tickvals": list(range(0, 101, 20)), "zeroline": False},
+        yaxis={
+            "tickvals": list(range(len(values))),
+            "ticktext": [label(value) for value in values],
+            "range": [len(values) - 0.4, -0.6],
+            "zeroline": False,
+        },
+    )
+    return Drawn(title, _plain(figure))
+
+
+def percent(share: Share) -> float:
+    """Accuracy in percent, of questions with answers."""
+    assert share.accuracy is not None
+    return 100 * share.accuracy
+
+
+def percent_interval(share: Share) -> tuple[float, float]:
+    """Its interval in percent."""
+    assert share.interval95 is not None
+    low, high = share.interval95
+    return 100 * low, 100 * high
+
+
+def label(text: str) -> str:
+    """A text as Plotly shows it: broken into short lines, markup in it left as text."""
+    return "<br>".join(html.escape(line) for line in textwrap.wrap(text, LABEL_CHARS))
+
+
+def _bars(middle: Sequence[float], intervals: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - m for m, (_, high) in zip(middle, intervals, strict=False)],
+        "arrayminus": [m - low for m, (low, _) in zip(middle, intervals, strict=False)],
+        "thickness": 1.2,
+        "visible": bool(intervals),
+    }
+
+
+def _figure(unit: str, x: str) -> go.Figure:
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": HEIGHT_PX,
+            "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "xaxis": {"title": {"text": x}, "automargin": True},
+            "yaxis": {"title": {"text": unit}, "automargin": True, "rangemode": "tozero"},
+            "hovermode": "x unified",
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+        }
+    )
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    plain: dict[str, Any] = figure.to_plotly_json()
+    return plain
