@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keomni_rl.config import EvaluateConfig, RunConfig, load_config, to_yaml
-from keomni_rl.data.mmau import detect_version, read_mmau, write_predictions
+from keomni_rl.data.mmau import find_version, read_mmau, write_predictions
 from keomni_rl.data.synthetic import generate
 from keomni_rl.evaluation.summary import summarise, write_summary
 from keomni_rl.evaluation.verdict import extract_answer
@@ -114,7 +114,7 @@ def _answer(folder, config, answer: Answer, *, version: int | None, is_finished:
         said,
         think=config.prompt.thinks,
         has_tags=config.prompt.has_tags,
-        mmau_version=detect_version(q.id for q in questions),
+        mmau_version=find_version(questions),
         policy_version=version,
         temperature=config.evaluation.temperature,
         think_max_words=config.prompt.measured_words,

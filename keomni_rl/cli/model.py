@@ -1,6 +1,7 @@
 """``infer`` and ``export``."""
 
 import json
+import logging
 import os
 import sys
 from functools import partial
@@ -70,6 +71,7 @@ def infer(
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("vllm").setLevel(logging.ERROR)  # until vLLM reads its environment
     import torch
 
     from keomni_rl.driver.infer import InferSpec, ask

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from keomni_rl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from keomni_rl.data.overlap import OverlapReport
+    from keomni_rl.data.prepare.overlap import OverlapReport
 
 NUM_SHOWN = 20
 
@@ -52,7 +53,7 @@ class OverlapSearch:
         Returns:
             The training clips to leave out.
         """
-        from keomni_rl.data.overlap import find_overlap, write_overlap
+        from keomni_rl.data.prepare.overlap import find_overlap, write_overlap
 
         report = find_overlap(training, self.clips, advance=advance)
         write_overlap(self.listed, report)
@@ -67,7 +68,7 @@ def overlap_search(source: Path | None, out: Path, *, drop: bool) -> OverlapSear
         ConfigError: there is something to drop but nothing to look for.
         DataError: the evaluation set holds no audio.
     """
-    from keomni_rl.data.overlap import evaluation_clips
+    from keomni_rl.data.prepare.overlap import evaluation_clips
 
     if source is None:
         if drop:
@@ -89,8 +90,8 @@ def _show(report: "OverlapReport", source: Path, listed: Path, console: Console)
         table = Table("training clip", "evaluation clip", "begins at", "landmarks shared")
         for pair in report.pairs[:NUM_SHOWN]:
             table.add_row(
-                pair.training.name,
-                pair.evaluation.name,
+                escape(pair.training.name),
+                escape(pair.evaluation.name),
                 f"{round(pair.offset_s, 1) + 0.0} s",
                 f"{pair.num_hashes:,} ({pair.share:.0%})",
             )

@@ -15,8 +15,8 @@ from rich.table import Table
 from keomni_rl.cli.overlap import DropOverlap, Overlap, OverlapSearch, overlap_search
 
 if TYPE_CHECKING:
-    from keomni_rl.data.question_writer import QuestionWriter, Written
-    from keomni_rl.data.selection import Selection
+    from keomni_rl.data.prepare.question_writer import QuestionWriter, Written
+    from keomni_rl.data.prepare.selection import Selection
 
 app = typer.Typer(help="Turn raw downloads into questions.", no_args_is_help=True)
 console = Console()
@@ -59,9 +59,9 @@ def avqa(
         keomni-rl prepare avqa train_qa.json --audio avqa/wavs --out avqa/train.jsonl --sample 5000
         keomni-rl prepare avqa train_qa.json --audio avqa/wavs --out avqa/r1.jsonl --all-relations
     """
-    from keomni_rl.data.avqa import KIND_KEY, convert_avqa
-    from keomni_rl.data.question_writer import QuestionWriter
-    from keomni_rl.data.selection import Selection
+    from keomni_rl.data.prepare.avqa import KIND_KEY, convert_avqa
+    from keomni_rl.data.prepare.question_writer import QuestionWriter
+    from keomni_rl.data.prepare.selection import Selection
 
     search = overlap_search(overlap, out, drop=drop_overlap)
     with QuestionWriter(out, audio=audio, raw=raw, kind_key=KIND_KEY) as writer:
@@ -98,9 +98,9 @@ def musicbench(
         keomni-rl prepare musicbench MusicBench_train.json --audio mb --out mb/key.jsonl
             --kinds key --min-keyprob 0.8 --sample 5000
     """
-    from keomni_rl.data.musicbench import KIND_KEY, convert_compat, convert_musicbench
-    from keomni_rl.data.question_writer import QuestionWriter
-    from keomni_rl.data.selection import Selection
+    from keomni_rl.data.prepare.musicbench import KIND_KEY, convert_compat, convert_musicbench
+    from keomni_rl.data.prepare.question_writer import QuestionWriter
+    from keomni_rl.data.prepare.selection import Selection
     from keomni_rl.errors import ConfigError
 
     if compat and min_keyprob:
@@ -147,9 +147,9 @@ def audiomcq(
     Examples:
         keomni-rl prepare audiomcq audiomcq/ --out audiomcq/train.jsonl --heldout 256
     """
-    from keomni_rl.data.audiomcq import KIND_KEY, convert_audiomcq, find_manifest
-    from keomni_rl.data.question_writer import QuestionWriter
-    from keomni_rl.data.selection import Selection
+    from keomni_rl.data.prepare.audiomcq import KIND_KEY, convert_audiomcq, find_manifest
+    from keomni_rl.data.prepare.question_writer import QuestionWriter
+    from keomni_rl.data.prepare.selection import Selection
 
     manifest = find_manifest(raw)
     audio = audio or manifest.parent
@@ -188,8 +188,8 @@ def mmau(
         keomni-rl prepare mmau MMAU-test-mini/data/ --out mmau
         keomni-rl prepare mmau mmau-test-mini.json --audio test-mini-audios.tar.gz --out mmau
     """
-    from keomni_rl.data.mmau_prepare import prepare_mmau
-    from keomni_rl.data.mmau_sources import open_source
+    from keomni_rl.data.prepare.mmau_prepare import prepare_mmau
+    from keomni_rl.data.prepare.mmau_sources import open_source
 
     source = open_source(sources, audio)
     with _progress("questions", source.num_questions) as advance:
@@ -220,7 +220,7 @@ def _finish(
 
 
 def _kinds(text: str) -> list[str]:
-    from keomni_rl.data.music_labels import KINDS
+    from keomni_rl.data.prepare.music_labels import KINDS
     from keomni_rl.errors import ConfigError
 
     kinds = [word.strip() for word in text.split(",")]

@@ -110,7 +110,7 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
     if len(choices) < 2:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of two or more")
-    answer = known_answer(record)
+    answer = _answer(record)
     if answer is not None and answer not in choices:
         raise DataError(f"{where}: the answer {answer!r} is not among the choices {choices!r}")
     if record["task"] not in TASKS or record["difficulty"] not in DIFFICULTIES:
@@ -135,7 +135,7 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
     )
 
 
-def known_answer(record: Mapping[str, Any]) -> Any:
+def _answer(record: Mapping[str, Any]) -> Any:
     """A record's answer; None where the split keeps it back, by leaving it out or empty."""
     answer = record.get("answer")
     return None if answer == "" and "" not in record["choices"] else answer
@@ -201,5 +201,7 @@ def write_predictions(
             record["model_output_raw"] = prediction.model_output_raw
             record["finish_reason"] = prediction.finish_reason
             record["error"] = prediction.error
+            if prediction.samples:
+                record["samples"] = list(prediction.samples)
         records.append(record)
     path.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ import ray
 
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.schema import AnsweringConfig, PromptConfig
-from keomni_rl.data.mmau import detect_version, write_predictions
+from keomni_rl.data.mmau import find_version, write_predictions
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.engines.specs import Sampling
 from keomni_rl.errors import DataError, EngineError
@@ -70,7 +70,7 @@ class Answering:
             self._answered,
             think=self.prompt.thinks,
             has_tags=self.prompt.has_tags,
-            mmau_version=detect_version(q.id for q in self.questions),
+            mmau_version=find_version(self.questions),
             policy_version=self.version,
             temperature=self.config.temperature,
             think_max_words=self.prompt.measured_words,

@@ -12,7 +12,7 @@ import ray
 
 from keomni_rl.actors.remote import check_placement, join_ray
 from keomni_rl.config.schema import RunConfig
-from keomni_rl.data.mmau import detect_version
+from keomni_rl.data.mmau import find_version
 from keomni_rl.driver import preflight
 from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.train import roles
@@ -55,7 +55,7 @@ def check_run(config: RunConfig) -> Check:
                     ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
                 )
     if questions := check.attempt(lambda: preflight.open_evaluation(config)):
-        version = detect_version(q.id for q in questions)
+        version = find_version(questions)
         check.plan.append(("evaluation", f"{len(questions)} questions ({version})"))
     check.attempt(lambda: _check_cluster(check, config))
     return check

@@ -1,7 +1,6 @@
 """Single questions to a model, without a cluster: one vLLM engine here, greedy answers."""
 
 import asyncio
-import gc
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +123,6 @@ def ask(
     )
     console.print(f"starting vLLM on {'a GPU' if spec.gpus else 'the CPU'}", style="dim")
     asyncio.run(_answer_all(engine, family, prompts, spec.max_new_tokens, on_answer))
-    gc.collect()  # the finalizer of vLLM's engine would fail when the interpreter ends
 
 
 def _prompt_lengths(family: Family, model: Path, prompts: Sequence[Prompt]) -> Iterator[int]:

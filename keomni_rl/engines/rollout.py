@@ -192,6 +192,8 @@ class RolloutEngine:
     def shutdown(self) -> None:
         """End the engine's process and remove its files."""
         self._engine.shutdown()
+        # Its finalizer does it again, when the interpreter has lost what that takes.
+        self._engine.shutdown = lambda: None
         self._folder.cleanup()
 
 

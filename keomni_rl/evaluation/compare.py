@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from keomni_rl.data.mmau import TASKS, detect_version
+from keomni_rl.data.mmau import TASKS, find_version
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.judge import has_answers, known_predictions, named, right_ids
 from keomni_rl.evaluation.paired import Difference
@@ -78,7 +78,7 @@ def compare(
     by_task = {task: [q for q in questions if q.extra.get("task") == task] for task in TASKS}
     return Comparison(
         names=names,
-        mmau_version=detect_version(q.id for q in questions),
+        mmau_version=find_version(questions),
         total=difference(questions),
         by_task={task: difference(chosen) for task, chosen in by_task.items() if chosen},
     )
@@ -97,7 +97,7 @@ def check_same_questions(
     changed = [i for i in first if i in shared and _content(first[i]) != _content(second[i])]
     if len(first) == len(second) == len(shared) and not changed:
         return
-    versions = [detect_version(q.id for q in questions) for questions in (ours, baseline)]
+    versions = [find_version(questions) for questions in (ours, baseline)]
     alone = f"{len(first) - len(shared)} only in {names[0]}, {len(second) - len(shared)} only in "
     differing = (
         f"; {len(changed)} of the shared have another text, choices or answer: {named(changed)}"

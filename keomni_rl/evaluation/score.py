@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from keomni_rl.data.mmau import detect_version
+from keomni_rl.data.mmau import find_version
 from keomni_rl.data.prompts import THINK
 from keomni_rl.evaluation.compare import Comparison, check_same_questions, compare
 from keomni_rl.evaluation.predictions import PredictionFile
@@ -25,7 +25,7 @@ def score_file(file: PredictionFile, *, think: bool | None, think_max_words: int
         file.predictions,
         think=most_think(said) if think is None else think,
         think_max_words=think_max_words,
-        mmau_version=detect_version(q.id for q in file.questions),
+        mmau_version=find_version(file.questions),
         policy_version=versions.pop() if len(versions) == 1 else None,
         temperature=None,
     )

@@ -14,6 +14,7 @@ import torch
 from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
+from keomni_rl.models.loading import load_network
 
 PREFIX = "thinker."
 AUDIO = "<|AUDIO|>"
@@ -102,15 +103,8 @@ class Qwen2_5Omni:
         )
 
         raw = read_config(path)
-        model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            path,
-            config=Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw)),
-            dtype=dtype,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
+        config = Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw))
+        model = load_network(Qwen2_5OmniThinkerForConditionalGeneration, config, path, dtype)
         del model.visual  # audio never reaches it; under ZeRO-3 an unused tower would be gathered
         model.config.use_cache = False
         return model

@@ -14,7 +14,8 @@ from torch import nn
 
 from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
-from keomni_rl.models.family import Config, LayoutName
+from keomni_rl.models.family import Config, LayoutName, read_config
+from keomni_rl.models.loading import load_network
 
 AUDIO = "<|AUDIO|>"
 PLACEHOLDERS = (AUDIO, "<|audio_bos|>", "<|audio_eos|>")
@@ -66,16 +67,10 @@ class Qwen2Audio:
 
     def load(self, path: Path, dtype: torch.dtype) -> Any:
         """Load the whole model; all of it is trained."""
-        from transformers import Qwen2AudioForConditionalGeneration
+        from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
 
-        model = Qwen2AudioForConditionalGeneration.from_pretrained(
-            path,
-            dtype=dtype,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
+        config = Qwen2AudioConfig.from_dict(read_config(path))
+        model = load_network(Qwen2AudioForConditionalGeneration, config, path, dtype)
         model.config.use_cache = False
         model.config.text_config.use_cache = False
         return model

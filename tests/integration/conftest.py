@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -66,8 +66,22 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory) -> Inputs:
+def cache(tmp_path_factory) -> Path:
+    """Where sounds and models lie; one of one's own saves time between runs."""
     kept = os.environ.get("KEOMNI_RL_TEST_CACHE")
-    cache = Path(kept) if kept else tmp_path_factory.mktemp("demo")
-    files, model = prepare_demo(SPEC, cache, Console(quiet=True))
+    return Path(kept) if kept else tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="session")
+def inputs(cache) -> Inputs:
+    return prepared(SPEC, cache)
+
+
+@pytest.fixture(scope="session")
+def inputs_qwen2_audio(cache) -> Inputs:
+    return prepared(replace(SPEC, family="qwen2_audio"), cache)
+
+
+def prepared(spec: DemoSpec, cache: Path) -> Inputs:
+    files, model = prepare_demo(spec, cache, Console(quiet=True))
     return Inputs(files.train, files.heldout, model)

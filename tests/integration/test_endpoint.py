@@ -30,8 +30,9 @@ def server(inputs, tmp_path_factory):
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve"),
-                *(str(folder / "model"), "--served-model-name", "tiny", "--port", str(port)),
+                *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+                *("--model", str(folder / "model"), "--served-model-name", "tiny"),
+                *("--port", str(port)),
                 *("--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "1024"),
                 *("--enforce-eager", "--limit-mm-per-prompt", '{"audio":1,"image":0,"video":0}'),
             ],
@@ -112,7 +113,8 @@ def test_a_served_model_answers_through_a_door_that_refuses_half(server, inputs,
     with ThreadingHTTPServer(("127.0.0.1", 0), Door) as door:
         threading.Thread(target=door.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{door.server_address[1]}/v1"
-        done = evaluate(url, "tiny", inputs, tmp_path / "run", "evaluation.max_in_flight=8")
+        words = ("evaluation.max_in_flight=8", "endpoint.max_attempts=30")
+        done = evaluate(url, "tiny", inputs, tmp_path / "run", *words)
         door.shutdown()
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads(done.stdout)

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.integration.processes import marked
 
@@ -41,6 +42,18 @@ def test_training_raises_heldout_accuracy(learned):
     assert after.format >= 0.95
     assert after.missing == after.failed == 0
     assert after.policy_version == 30
+
+
+def test_the_second_family_learns_too(inputs_qwen2_audio, tmp_path):
+    run = inputs_qwen2_audio.run(
+        tmp_path / "run", "train.max_steps=20", "learner.lr_schedule=constant"
+    )
+    assert_consistent(run)
+    before, after = run.evaluation(0), run.evaluation(20)
+    assert before.accuracy <= 0.65
+    assert after.accuracy >= before.accuracy + 0.1
+    assert after.format >= 0.95
+    assert after.missing == after.failed == 0
 
 
 def test_a_run_leaves_what_its_readers_expect(learned):
@@ -88,6 +101,19 @@ def test_two_ranks_of_zero_3_and_two_rollout_actors_one_version_stale(inputs, tm
     dropped = [e for e in run.events if e["event"] == "group dropped"]
     assert len(dropped) == sum(m["rollout/dropped_equal_groups"] for m in run.metrics)
     assert all(m["rollout/equal_reward_share"] == 0 for m in run.metrics)
+
+
+def test_adapters_alone_learn_and_the_engines_serve_them_merged(inputs, tmp_path):
+    run = inputs.run(
+        tmp_path / "run",
+        *("train.max_steps=4", "train.groups_per_step=8", "evaluation=null"),
+        *("learner.trained=lora", "learner.lora.rank=4", "learner.lr=2e-3", "algo.beta=0.01"),
+        *("reward.compat=true", "learner.zero_stage=2"),
+    )
+    assert_consistent(run)  # what was sampled is what the learner scores, after every transfer too
+    assert run.metrics[0]["kl/ref_mean"] < 1e-6 < run.metrics[-1]["kl/ref_mean"]
+    stored = load_file(run.path / "checkpoints" / "step_000004" / "policy-00000.safetensors")
+    assert all(".lora_" in name for name in stored)
 
 
 def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(inputs, tmp_path):

@@ -5,6 +5,8 @@ from typing import Any
 
 from keomni_rl.config.describe import describe_prompt
 from keomni_rl.config.schema import AnsweringConfig
+from keomni_rl.data.mmau import TASKS
+from keomni_rl.errors import DataError
 from keomni_rl.evaluation.compare import check_same_questions, compare
 from keomni_rl.evaluation.shares import Share
 from keomni_rl.observe.report.beside import beside_rows
@@ -31,8 +33,14 @@ def comparison_page(ours: EvaluationRun, baseline: EvaluationRun, embedding: Emb
     """Show two evaluations of the same questions, and whether they differ.
 
     Raises:
-        DataError: they answer different questions, or questions without answers.
+        DataError: one has not ended, or they answer different questions, or ones without answers.
     """
+    for run in (ours, baseline):
+        if not run.is_finished:
+            raise DataError(
+                f"{run.folder}: this evaluation has not ended, so it cannot be compared; go on "
+                f"with it by `keomni-rl evaluate --resume {run.folder}`"
+            )
     names = distinct_names([ours, baseline])
     check_same_questions(ours.questions, baseline.questions, (names[0], names[1]))
     comparison = compare(
@@ -56,6 +64,7 @@ def _page(
 ) -> Page:
     names = distinct_names(runs)
     questions = answered_questions(runs)
+    places = _places(questions)
     clips = runs[0].clips or runs[-1].clips
     sounds = _sounds(questions, clips, embedding)
     rows = list(question_rows(questions, clips, sounds, embedding.audio))
@@ -68,7 +77,7 @@ def _page(
         title=" against ".join(names),
         kind="evaluation" if len(runs) == 1 else "comparison of two evaluations",
         settings=evaluation_settings(runs[0]) if len(runs) == 1 else [],
-        figures=_figures(runs, names),
+        figures=_figures(runs, names, places),
         sounds=sounds,
         notes=[*notes, *_sound_notes(sounds, embedding)],
         content={
@@ -77,7 +86,7 @@ def _page(
             "beside": beside_rows(summaries),
             "settings": [evaluation_settings(run) for run in runs],
             "outcomes": outcome_counts(questions, outcomes),
-            "places": _places(questions),
+            "places": places,
             "data": {"names": names, "words": OUTCOMES, "questions": rows},
             **content,
         },
@@ -107,13 +116,16 @@ def _sampling(config: AnsweringConfig) -> str:
     return f"{how}, at most {config.max_new_tokens} tokens"
 
 
-def _figures(runs: Sequence[EvaluationRun], names: Sequence[str]) -> list[Drawn]:
-    tables: dict[str, Mapping[str, Share]] = {
-        name: run.summary.by_sub_category
-        for name, run in zip(names, runs, strict=True)
-        if run.summary and run.is_judged and run.summary.by_sub_category
-    }
-    if len(tables) < len(runs) or len({frozenset(table) for table in tables.values()}) > 1:
+def _figures(
+    runs: Sequence[EvaluationRun], names: Sequence[str], places: Mapping[str, Sequence[str]]
+) -> list[Drawn]:
+    """Sub-categories in the order of the table, task by task."""
+    tables: dict[str, Mapping[str, Share]] = {}
+    for name, run in zip(names, runs, strict=True):
+        if run.summary and run.is_judged:
+            found = run.summary.by_sub_category
+            tables[name] = {s: found[s] for subs in places.values() for s in subs if s in found}
+    if len(tables) < len(runs) or not all(tables.values()):
         return []
     return [shares_figure("Accuracy by sub-category", tables)]
 
@@ -143,12 +155,15 @@ def _sound_notes(sounds: Sounds, embedding: Embedding) -> list[str]:
     return ["No clips are in this page (--audio none)."] if embedding.audio == "none" else []
 
 
-def _places(questions: Sequence[Answered]) -> dict[str, dict[str, None]]:
-    """Task -> its sub-categories, as they first occur."""
-    places: dict[str, dict[str, None]] = {}
+def _places(questions: Sequence[Answered]) -> dict[str, list[str]]:
+    """Task -> its sub-categories, as they first occur; one of several tasks goes by the first."""
+    task_of: dict[str, str] = {}
     for answered in questions:
         extra = answered.question.extra
-        subs = places.setdefault(extra["task"], {})
-        if extra["sub-category"]:
-            subs[extra["sub-category"]] = None
-    return places
+        task_of.setdefault(extra["sub-category"], extra["task"])
+    asked = {answered.question.extra["task"] for answered in questions}
+    return {
+        task: [sub for sub, of in task_of.items() if sub and of == task]
+        for task in TASKS
+        if task in asked
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keomni_rl.config import EvaluateConfig, RunConfig
 from keomni_rl.config.schema import AnsweringConfig, PromptConfig
-from keomni_rl.data.mmau import detect_version, read_mmau
+from keomni_rl.data.mmau import find_version, read_mmau
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.judge import right_ids
 from keomni_rl.evaluation.predictions import PredictionFile, read_prediction_file
@@ -116,7 +116,7 @@ def _summary_so_far(file: PredictionFile, config: EvaluateConfig | RunConfig | N
         file.predictions,
         think=config.prompt.thinks,
         has_tags=config.prompt.has_tags,
-        mmau_version=detect_version(q.id for q in file.questions),
+        mmau_version=find_version(file.questions),
         policy_version=next(iter(file.predictions.values())).policy_version,
         temperature=config.evaluation.temperature,
         think_max_words=config.prompt.measured_words,

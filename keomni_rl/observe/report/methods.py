@@ -113,7 +113,7 @@ def _evaluated(name: str, run: EvaluationRun, method: str, steps: int | None) ->
         prompt=_style(run),
         steps=steps,
         summary=run.summary,
-        answers=run if run.questions else None,
+        answers=run if run.is_finished else None,
     )
 
 
@@ -142,7 +142,7 @@ def _style(run: Run) -> str:
 def _answers(run: TrainingRun, summary: Summary) -> EvaluationRun | None:
     folder = run.folder / "evaluation" / f"step_{summary.policy_version or 0:06d}"
     found = read_folder(folder)
-    return found if isinstance(found, EvaluationRun) and found.questions else None
+    return found if isinstance(found, EvaluationRun) else None
 
 
 def _difference(row: Row, before: Row) -> Difference | None:

@@ -62,6 +62,7 @@ def write_page(page: Page, path: Path) -> None:
         aside.write_text(text, encoding="utf-8", errors="replace")
         os.replace(aside, path)
     except OSError as error:
+        aside.unlink(missing_ok=True)
         raise DataError(
             f"{path}: the report cannot be written ({error.strerror}); give another --out"
         ) from error

@@ -120,8 +120,8 @@ def _why_silent(path: str, sounds: Sounds, audio: str) -> str:
 def _said(question: Question, run: EvaluationRun, *, is_right: bool | None) -> dict[str, Any]:
     prediction = run.predictions.get(question.id)
     if prediction is None:
-        outcomes = [MISSING] if is_right is None else ["wrong", MISSING]
-        return {"verdict": MISSING, "outcomes": outcomes}
+        is_wrong = is_right is not None and run.is_finished
+        return {"verdict": MISSING, "outcomes": ["wrong", MISSING] if is_wrong else [MISSING]}
     think, answer = split_completion(prediction.model_output_raw)
     chosen = chosen_position(prediction.model_output, question.choices)
     is_failed = prediction.error is not None

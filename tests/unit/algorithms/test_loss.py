@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keomni_rl.algorithms.aggregation import token_weights
 from keomni_rl.algorithms.kl import k3
-from keomni_rl.algorithms.loss import grpo_loss
+from keomni_rl.algorithms.loss import grpo_loss, likelihood_loss
 
 
 def t(*values, grad=False):
@@ -184,3 +184,29 @@ def test_loss_gradient_and_metrics_are_the_same_however_tokens_are_split(
     for name, whole in metrics.items():
         merge = max if name.endswith("_max") else sum
         torch.testing.assert_close(merge(p[2][name] for p in parts), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_the_supervised_loss_is_the_weighted_negative_log_likelihood():
+    logprobs = torch.tensor([-1.0, -2.0, -0.5], requires_grad=True)
+    weights = torch.tensor([0.5, 0.25, 0.25])
+    loss, metrics = likelihood_loss(logprobs, weights)
+    assert loss.item() == pytest.approx(0.5 + 0.5 + 0.125)
+    loss.backward()
+    assert logprobs.grad.tolist() == pytest.approx([-0.5, -0.25, -0.25])
+    assert metrics["loss/token_nll_sum"].item() == pytest.approx(3.5)
+    assert metrics["tokens_sum"].item() == 3
+
+
+def test_its_gradient_is_that_of_grpo_with_every_advantage_one():
+    generator = torch.Generator().manual_seed(0)
+    logprobs = -torch.rand(7, generator=generator)
+    weights = torch.rand(7, generator=generator)
+    grads = []
+    for loss_of in (
+        lambda x: likelihood_loss(x, weights)[0],
+        lambda x: grpo_loss(x, torch.zeros(7), torch.ones(7), weights, importance_cap=None)[0],
+    ):
+        x = logprobs.clone().requires_grad_()
+        loss_of(x).backward()
+        grads.append(x.grad)
+    torch.testing.assert_close(grads[0], grads[1])

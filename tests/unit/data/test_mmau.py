@@ -2,7 +2,17 @@ import json
 
 import pytest
 
-from keomni_rl.data.mmau import detect_version, read_mmau, write_predictions
+from keomni_rl.data.mmau import (
+    NUM_TEST,
+    TEXTS,
+    VERSIONS,
+    detect_version,
+    find_version,
+    ids_digest,
+    read_mmau,
+    text_digest,
+    write_predictions,
+)
 from keomni_rl.errors import DataError
 from keomni_rl.types import Prediction
 
@@ -55,6 +65,10 @@ def test_audio_under_an_authors_absolute_path_is_found_by_name(tmp_path):
         ({"answer": "cow"}, "entry 2: the answer 'cow' is not among"),
         ({"task": "smell"}, "entry 2: task 'smell'"),
         ({"choices": "dog"}, "entry 2: 'choices'"),
+        ({"choices": ["dog ", 3]}, "entry 2: 'choices' .* wanted a list of texts"),
+        ({"choices": ["dog "]}, "entry 2: 'choices' .* two or more"),
+        ({"choices": 5, "answer": ""}, "entry 2: 'choices'"),
+        ({"question": None}, "entry 2: 'question' is None, wanted text"),
         ({"audio_id": "../../etc/passwd"}, "entry 2: audio_id .* lies outside"),
         ({"id": "a"}, "id 'a' occurs twice"),
     ],
@@ -77,3 +91,54 @@ def test_bad_files_are_named(tmp_path):
 
 def test_other_questions_are_of_no_official_version():
     assert detect_version(["a", "b"]) == "custom"
+
+
+def test_categories_are_one_text_and_the_record_stays(tmp_path):
+    both = RECORD | {"id": "b", "category": ["Reasoning", "Information Extraction"]}
+    plain = RECORD | {"id": "c", "category": "Reasoning"}
+    questions = read_mmau(write(tmp_path, RECORD, both, plain))
+    assert [question.extra["category"] for question in questions] == [
+        "Reasoning",
+        "Reasoning, Information Extraction",
+        "Reasoning",
+    ]
+    assert questions[1].extra["record"] == both
+
+
+def test_repeated_options_and_spaces_are_official_and_stay(tmp_path):
+    choices = ["dog ", "cat", "dog "]
+    (question,) = read_mmau(write(tmp_path, RECORD | {"choices": choices}))
+    assert question.choices == tuple(choices)
+    assert question.answer == "dog "
+
+
+@pytest.mark.parametrize("change", [{"answer": ""}, {"answer": None}, {}])
+def test_a_question_whose_answer_is_kept_back_has_none(tmp_path, change):
+    record = {key: value for key, value in RECORD.items() if key != "answer"} | change
+    assert read_mmau(write(tmp_path, record))[0].answer is None
+
+
+def test_the_test_split_is_known_by_its_number_and_its_missing_answers(tmp_path):
+    unanswered = {key: value for key, value in RECORD.items() if key != "answer"}
+    records = [unanswered | {"id": str(n)} for n in range(NUM_TEST)]
+    questions = read_mmau(write(tmp_path, *records))
+    assert find_version(questions) == "test (9000 questions without answers)"
+    assert find_version(questions[1:]) == "custom"
+
+
+def test_a_version_is_told_from_one_of_the_same_ids_with_other_text(tmp_path, monkeypatch):
+    records = [RECORD, RECORD | {"id": "b"}]
+    questions = read_mmau(write(tmp_path, *records))
+    assert find_version(questions) == "custom"
+    monkeypatch.setitem(VERSIONS, ids_digest(["b", "a"]), "v9")
+    assert find_version(questions) == "v9, other text"
+    monkeypatch.setitem(TEXTS, text_digest(questions), "v9")
+    assert find_version(questions) == "v9"
+    assert find_version(questions[::-1]) == "v9"
+    for change in ({"answer": "cat"}, {"question": "Why?"}, {"choices": ["cat", "dog "]}):
+        changed = read_mmau(write(tmp_path, RECORD, RECORD | {"id": "b"} | change))
+        assert find_version(changed) == "v9, other text"
+    # The category is no part of what is asked.
+    assert (
+        find_version(read_mmau(write(tmp_path, *[r | {"category": "x"} for r in records]))) == "v9"
+    )

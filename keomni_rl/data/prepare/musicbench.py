@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any, NamedTuple
 
-from keomni_rl.data.audio_folder import AudioFolder, with_suffixes
-from keomni_rl.data.music_labels import KINDS, LabelKind
-from keomni_rl.data.musicbench_compat import QUESTIONS, compat_choices
-from keomni_rl.data.question_writer import QuestionWriter
-from keomni_rl.data.raw_rows import (
+from keomni_rl.data.prepare.audio_folder import AudioFolder, with_suffixes
+from keomni_rl.data.prepare.music_labels import KINDS, LabelKind
+from keomni_rl.data.prepare.musicbench_compat import QUESTIONS, compat_choices
+from keomni_rl.data.prepare.question_writer import QuestionWriter
+from keomni_rl.data.prepare.raw_rows import (
     Advance,
     RawFormat,
     UnusableRowError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keomni_rl.data.archives import ArchiveLimits, is_archive, read_archive
+from keomni_rl.data.prepare.archives import ArchiveLimits, is_archive, read_archive
 from keomni_rl.errors import DataError
 
 
@@ -96,15 +96,14 @@ def test_a_shortened_archive_is_an_error_and_what_came_before_is_whole(
             add(archive, name, content)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    got = {}
+    got, complaint = {}, ""
     try:
         for name, content in read_archive(path, lambda name: True):
             got[str(name)] = content
     except DataError as error:
-        assert "not a whole tar archive" in str(error)
-    else:
-        # A plain archive cut between two members does not show it, nor one cut behind the last.
-        assert suffix == "tar" or got == contents
+        complaint = str(error)
+    # A plain archive cut between two members does not show it, nor one cut behind the last.
+    assert "not a whole tar archive" in complaint or suffix == "tar" or got == contents
     assert got == dict(list(contents.items())[: len(got)])
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from keomni_rl.data.avqa import KIND_KEY, clip_names, convert_avqa
-from keomni_rl.data.question_writer import QuestionWriter
+from keomni_rl.data.prepare.avqa import KIND_KEY, clip_names, convert_avqa
+from keomni_rl.data.prepare.question_writer import QuestionWriter
+from keomni_rl.data.prepare.selection import Selection
 from keomni_rl.data.questions import QuestionFile
-from keomni_rl.data.selection import Selection
 from keomni_rl.errors import DataError
 
 ALL = Selection()

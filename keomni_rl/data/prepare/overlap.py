@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 
 from keomni_rl.data.audio import read_samples
-from keomni_rl.data.fingerprint import Fingerprint, dense_fingerprint, fingerprint
-from keomni_rl.data.fingerprint_index import MIN_VOTES, FingerprintIndex
 from keomni_rl.data.mmau import read_mmau
+from keomni_rl.data.prepare.fingerprint import Fingerprint, dense_fingerprint, fingerprint
+from keomni_rl.data.prepare.fingerprint_index import MIN_VOTES, FingerprintIndex
 from keomni_rl.errors import DataError
 from keomni_rl.types import FloatArray
 

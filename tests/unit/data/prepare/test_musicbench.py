@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keomni_rl.data.music_labels import TEMPI
-from keomni_rl.data.musicbench import KIND_KEY, convert_compat, convert_musicbench
-from keomni_rl.data.question_writer import QuestionWriter, Written
+from keomni_rl.data.prepare.music_labels import TEMPI
+from keomni_rl.data.prepare.musicbench import KIND_KEY, convert_compat, convert_musicbench
+from keomni_rl.data.prepare.question_writer import QuestionWriter, Written
+from keomni_rl.data.prepare.selection import Selection
 from keomni_rl.data.questions import QuestionFile
-from keomni_rl.data.selection import Selection
 from keomni_rl.errors import DataError
 
 ALL = Selection()

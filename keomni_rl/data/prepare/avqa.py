@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keomni_rl.data.audio_folder import AudioFolder, with_suffixes
-from keomni_rl.data.question_writer import QuestionWriter
-from keomni_rl.data.raw_rows import (
+from keomni_rl.data.prepare.audio_folder import AudioFolder, with_suffixes
+from keomni_rl.data.prepare.question_writer import QuestionWriter
+from keomni_rl.data.prepare.raw_rows import (
     MALFORMED,
     Advance,
     RawFormat,

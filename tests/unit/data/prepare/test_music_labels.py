@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keomni_rl.data.music_labels import KEYS, KINDS, SIGNATURES, TEMPI, _wrong_triples
-from keomni_rl.data.raw_rows import UnusableRowError
+from keomni_rl.data.prepare.music_labels import KEYS, KINDS, SIGNATURES, TEMPI, _wrong_triples
+from keomni_rl.data.prepare.raw_rows import UnusableRowError
 
 # Worked out by hand from the names, not from the code's arithmetic.
 PITCHES = [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keomni_rl.data.selection import Fate, Selection, Staged, choose
+from keomni_rl.data.prepare.selection import Fate, Selection, Staged, choose
 from keomni_rl.errors import DataError
 
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import soxr
 
-from keomni_rl.data.fingerprint import (
+from keomni_rl.data.prepare.fingerprint import (
     HOP,
     MAX_GAP,
     NUM_HASHES,
@@ -13,7 +13,7 @@ from keomni_rl.data.fingerprint import (
     dense_fingerprint,
     fingerprint,
 )
-from keomni_rl.data.fingerprint_index import MIN_SHARE, MIN_VOTES, FingerprintIndex
+from keomni_rl.data.prepare.fingerprint_index import MIN_SHARE, MIN_VOTES, FingerprintIndex
 from keomni_rl.data.sounds import SYNTHS, Draw
 
 RATE_HZ = 16_000

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from keomni_rl.data.archives import is_archive, read_archive
 from keomni_rl.data.mmau import AUDIO_FOLDERS, decode_array, read_array
-from keomni_rl.data.mmau_parquet import ParquetFiles
+from keomni_rl.data.prepare.archives import is_archive, read_archive
+from keomni_rl.data.prepare.mmau_parquet import ParquetFiles
 from keomni_rl.errors import DataError
 
 WANTED = "wanted MMAU's JSON, a tar.gz that holds it, Parquet files or a folder of them"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from keomni_rl.data.raw_rows import UnusableRowError
+from keomni_rl.data.prepare.raw_rows import UnusableRowError
 from keomni_rl.errors import DataError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")

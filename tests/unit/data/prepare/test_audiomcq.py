@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from keomni_rl.data.audiomcq import KIND_KEY, convert_audiomcq, find_manifest
-from keomni_rl.data.question_writer import QuestionWriter, Written
+from keomni_rl.data.prepare.audiomcq import KIND_KEY, convert_audiomcq, find_manifest
+from keomni_rl.data.prepare.question_writer import QuestionWriter, Written
+from keomni_rl.data.prepare.selection import Selection
 from keomni_rl.data.questions import QuestionFile
-from keomni_rl.data.selection import Selection
 from keomni_rl.errors import DataError
 
 ALL = Selection()

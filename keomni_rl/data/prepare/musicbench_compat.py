@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from keomni_rl.data.music_labels import SIGNATURES, TEMPI
-from keomni_rl.data.raw_rows import UnusableRowError
+from keomni_rl.data.prepare.music_labels import SIGNATURES, TEMPI
+from keomni_rl.data.prepare.raw_rows import UnusableRowError
 
 NOTES = ("C", "D", "Db", "E", "Eb", "F", "F#", "G", "Gb", "A", "Ab", "Bb", "B")
 ALIASES = {

@@ -15,7 +15,7 @@ from math import inf
 from random import Random
 from typing import Any
 
-from keomni_rl.data.raw_rows import MALFORMED, UnusableRowError
+from keomni_rl.data.prepare.raw_rows import MALFORMED, UnusableRowError
 
 KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 """The one name of each pitch class, from C upwards in semitones."""

@@ -19,12 +19,11 @@ from keomni_rl.data.mmau import (
     AUDIO_FOLDERS,
     find_version,
     flat,
-    known_answer,
     parse_record,
     refuse_repeated_ids,
 )
-from keomni_rl.data.mmau_clips import ClipFolder
-from keomni_rl.data.mmau_sources import Entry, Source, clip_name
+from keomni_rl.data.prepare.mmau_clips import ClipFolder
+from keomni_rl.data.prepare.mmau_sources import Entry, Source, clip_name
 from keomni_rl.errors import DataError
 from keomni_rl.types import Question
 
@@ -79,7 +78,7 @@ def prepare_mmau(
             source itself is damaged. Clips already written stay.
     """
     first = next(source.entries)
-    is_test = not known_answer(first.record)
+    is_test = first.record.get("answer") in (None, "")
     file, folder = out / FILES[is_test], AUDIO_FOLDERS[is_test]
     if any(file.resolve() == path.resolve() for path in source.paths):
         raise DataError(f"--out {out}: would overwrite {file}; give another folder")

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from keomni_rl.data.audio_folder import AudioFolder
+from keomni_rl.data.prepare.audio_folder import AudioFolder
+from keomni_rl.data.prepare.raw_rows import MALFORMED, UnusableRowError
+from keomni_rl.data.prepare.selection import Fate, Selection, Staged, choose
 from keomni_rl.data.prompts import RESERVED
 from keomni_rl.data.questions import MAX_LINE_BYTES, parse_question
-from keomni_rl.data.raw_rows import MALFORMED, UnusableRowError
-from keomni_rl.data.selection import Fate, Selection, Staged, choose
 from keomni_rl.errors import DataError
 
 

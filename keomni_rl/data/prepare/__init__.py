@@ -1,0 +1,1 @@
+"""Raw downloads to the formats of this system: AVQA, MusicBench, AudioMCQ, MMAU; overlaps found."""

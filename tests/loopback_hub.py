@@ -1,0 +1,92 @@
+"""A model hub on loopback that speaks as much of the protocol as a download takes."""
+
+import hashlib
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(ThreadingHTTPServer):
+    """Models by name, all at one commit, which is their main branch and their tag v1."""
+
+    def __init__(self, models: dict[str, Path], gated: set[str]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.models, self.gated = models, gated
+        self.downloads: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self):
+        self.answer(with_body=True)
+
+    def do_HEAD(self):
+        self.answer(with_body=False)
+
+    def answer(self, *, with_body: bool) -> None:
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        is_api = parts[:2] == ["api", "models"]
+        owner, model, kind, revision, *file = parts[2:] if is_api else parts
+        name = f"{owner}/{model}"
+        if name not in self.server.models:
+            self.refuse(404, "RepoNotFound", with_body)
+        elif name in self.server.gated:
+            self.refuse(403, "GatedRepo", with_body)
+        elif revision not in ("main", "v1", COMMIT):
+            self.refuse(404, "RevisionNotFound", with_body)
+        elif is_api and kind == "revision":
+            files = [{"rfilename": f.name} for f in self.server.models[name].iterdir()]
+            self.send(json.dumps({"id": name, "sha": COMMIT, "siblings": files}), with_body)
+        elif is_api and kind == "tree":
+            listing = [
+                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": digest(f)}
+                for f in self.server.models[name].iterdir()
+            ]
+            self.send(json.dumps(listing), with_body)
+        else:
+            self.send_file(self.server.models[name] / "/".join(file), with_body)
+
+    def send_file(self, path: Path, with_body: bool) -> None:
+        if with_body:
+            self.server.downloads.append(path.name)
+        headers = {"ETag": f'"{digest(path)}"', "X-Repo-Commit": COMMIT}
+        self.send(path.read_bytes(), with_body, headers)
+
+    def refuse(self, status: int, code: str, with_body: bool) -> None:
+        self.send(json.dumps({"error": code}), with_body, {"X-Error-Code": code}, status)
+
+    def send(self, body: str | bytes, with_body: bool, headers=None, status: int = 200) -> None:
+        content = body.encode() if isinstance(body, str) else body
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def loopback_hub(models: dict[str, Path], gated: set[str] | None = None):
+    hub = Hub(models, gated or set())
+    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()
