@@ -77,8 +77,9 @@ def _compare(
 def evaluate(repetitions: int) -> dict[str, Any]:
     """1,000 multiple-choice questions on clips of 1 s: our pool of one against ``LLM.generate``.
 
-    Both decode every clip, use the same engine settings and both cores, and answer greedily with
-    the same number of tokens; the engines are up before the clock starts.
+    Both decode every clip, use the same engine settings and both cores, and answer greedily; the
+    engines are up before the clock starts. Every repetition has clips of its own, since engines
+    keep what they have computed of a clip.
     """
     import ray
     from rich.console import Console
@@ -90,21 +91,21 @@ def evaluate(repetitions: int) -> dict[str, Any]:
         root = Path(folder)
         spec = DemoSpec(num_train=200, num_heldout=8, warmup_steps=2)
         model = prepare_demo(spec, root, Console(quiet=True))[1]
-        questions = _one_second_questions(root / "questions")
+        files = [_one_second_questions(root / f"{n}", seed=n) for n in range(repetitions + 1)]
         join_ray(None)
         try:
-            ours, theirs = asyncio.run(_evaluate(model, questions, root, repetitions))
+            ours, theirs = asyncio.run(_evaluate(model, files, root))
         finally:
             ray.shutdown()
     return _compare("evaluate", "bare LLM.generate", "questions/s", 0.95, ours, theirs)
 
 
-def _one_second_questions(folder: Path) -> Path:
+def _one_second_questions(folder: Path, *, seed: int) -> Path:
     """MMAU's form over sine clips of 1 s; what is asked does not matter for speed."""
     import numpy as np
     import soundfile
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     seconds = np.arange(16_000) / 16_000
     records = []
     for number in range(NUM_QUESTIONS):
@@ -129,9 +130,7 @@ def _one_second_questions(folder: Path) -> Path:
     return file
 
 
-async def _evaluate(
-    model: Path, file: Path, root: Path, repetitions: int
-) -> tuple[list[float], list[float]]:
+async def _evaluate(model: Path, files: list[Path], root: Path) -> tuple[list[float], list[float]]:
     from keomni_rl.actors.audio import AudioActor
     from keomni_rl.actors.remote import start_helper
     from keomni_rl.config import EvaluateConfig
@@ -143,18 +142,18 @@ async def _evaluate(
         {
             "run_dir": root / "run",
             "model": {"path": model, "dtype": "float32"},
-            "evaluation": {"file": file, "max_new_tokens": NEW_TOKENS},
+            "evaluation": {"file": files[0], "max_new_tokens": NEW_TOKENS},
             "engine": {"max_model_len": 1024},
             "placement": {"evaluator": {"gpus": 0, "cpus": 0, "threads": 2}},
         }
     )
     config.run_dir.mkdir()
-    questions = read_mmau(file)
     pool, audio = start_pool(config), start_helper(AudioActor, max_audio_s=30)
     bare = await _start_bare(config)
     await pool.wait_ready()
     ours, theirs = [], []
-    for number in range(repetitions + 1):
+    for number, file in enumerate(files):
+        questions = read_mmau(file)
         started = time.monotonic()
         answering = Answering(
             pool=pool,
@@ -189,9 +188,9 @@ class Bare:
     def __init__(self, config: Any) -> None:
         os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-        from keomni_rl.driver.export import export_model
         from vllm import LLM
 
+        from keomni_rl.driver.export import export_model
         from keomni_rl.models.family import find_family
 
         self._config = config

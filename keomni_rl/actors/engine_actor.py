@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 
 from keomni_rl.actors.prediction import prediction_of
 from keomni_rl.engines.specs import EngineSpec, Sampling
@@ -11,6 +11,7 @@ from keomni_rl.errors import EngineError
 from keomni_rl.types import Clip, Group, GroupKey, Prediction, Prompt
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 
 class EngineActor:
@@ -24,11 +25,10 @@ class EngineActor:
     async def ready(self) -> None:
         """Answer once the engine is up."""
 
-    async def _generate(
-        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
-    ) -> Group:
+    async def _or_end(self, call: Awaitable[ResultT]) -> ResultT:
+        """Wait for a call on the engine; if it failed because the engine is dead, end the actor."""
         try:
-            return await self._engine.generate(key, prompt, clip, sampling)
+            return await call
         except EngineError:
             await self._end_with_engine()
             raise
@@ -78,7 +78,7 @@ class RolloutActor(EngineActor):
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Group:
         """The G completions of one prompt under the current weights."""
-        return await self._generate(key, prompt, clip, sampling)
+        return await self._or_end(self._engine.generate(key, prompt, clip, sampling))
 
 
 class EvaluatorActor(EngineActor):
@@ -88,11 +88,11 @@ class EvaluatorActor(EngineActor):
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Prediction:
         """The answers to one question, with the part in the answer tags taken out."""
-        completions = (await self._generate(key, prompt, clip, sampling)).completions
+        replies = await self._or_end(self._engine.answer(key, prompt, clip, sampling))
         return prediction_of(
             prompt.id,
-            [completion.text for completion in completions],
-            finish_reason=completions[0].finish_reason,
-            num_tokens=sum(len(completion.token_ids) for completion in completions),
-            policy_version=completions[0].policy_version[0],
+            [reply.text for reply in replies],
+            finish_reason=replies[0].finish_reason,
+            num_tokens=sum(reply.num_tokens for reply in replies),
+            policy_version=replies[0].policy_version,
         )

@@ -13,6 +13,12 @@ from keomni_rl.errors import ActorError
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
+LOST = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.OutOfMemoryError,  # Ray ended it to save the node
+    ray.exceptions.NodeDiedError,
+)
+"""What a call raises when its actor is gone."""
 GRACE_S = 10.0
 """For an actor to end its engine before it is killed."""
 MAX_STARTS = 5
@@ -103,7 +109,7 @@ class ActorPool(Generic[ResultT]):
                     self.num_doubled += len(attempts) > 1
                 for done in await _first_done(attempts, patience_s):
                     del attempts[done]
-                    if not isinstance(done.exception(), ray.exceptions.RayActorError):
+                    if not isinstance(done.exception(), LOST):
                         return done.result()
                     num_lost += 1
         finally:
@@ -116,7 +122,7 @@ class ActorPool(Generic[ResultT]):
         try:
             result: ResultT = await call(member.handle, attempt)
             return result
-        except ray.exceptions.RayActorError as error:
+        except LOST as error:
             self.lose(member.handle, str(error).splitlines()[0])
             raise
         finally:
@@ -158,7 +164,7 @@ class ActorPool(Generic[ResultT]):
         """Bring up another actor; one that dies while starting is replaced in its turn."""
         try:
             async for attempt in tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception_type(ray.exceptions.RayActorError),
+                retry=tenacity.retry_if_exception_type(LOST),
                 stop=tenacity.stop_after_attempt(MAX_STARTS),
                 wait=tenacity.wait_exponential(min=1, max=30),
                 reraise=True,

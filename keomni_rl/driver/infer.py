@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,7 +18,10 @@ from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import DataError
 from keomni_rl.models.family import Family, find_family
 from keomni_rl.models.layout import stored_dtype
-from keomni_rl.types import Completion, FinishReason, GroupKey, Prompt, Question
+from keomni_rl.types import FinishReason, GroupKey, Prompt, Question
+
+if TYPE_CHECKING:
+    from keomni_rl.engines.rollout import Reply
 
 MAX_IN_FLIGHT = 64
 
@@ -154,8 +157,8 @@ async def _answer_all(
             clip = await asyncio.to_thread(
                 load_clip, prompt.question.audio, max_audio_s=window_s, window_s=window_s
             )
-            group = await engine.generate(GroupKey("infer", index), prompt, clip, greedy)
-        return _to_answer(prompt.question, group.completions[0])
+            (reply,) = await engine.answer(GroupKey("infer", index), prompt, clip, greedy)
+        return _to_answer(prompt.question, reply)
 
     try:
         tasks = [asyncio.create_task(answer(i, prompt)) for i, prompt in enumerate(prompts)]
@@ -165,12 +168,12 @@ async def _answer_all(
         engine.shutdown()
 
 
-def _to_answer(question: Question, completion: Completion) -> Answer:
-    think, answer = split_completion(completion.text)
+def _to_answer(question: Question, reply: "Reply") -> Answer:
+    think, answer = split_completion(reply.text)
     return Answer(
         question=question,
         think=think,
-        answer=completion.text.strip() if answer is None else answer,
-        text=completion.text,
-        is_cut_off=completion.finish_reason == FinishReason.LENGTH,
+        answer=reply.text.strip() if answer is None else answer,
+        text=reply.text,
+        is_cut_off=reply.finish_reason == FinishReason.LENGTH,
     )

@@ -7,6 +7,7 @@ It starts without weights when a learner will send them.
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from keomni_rl.types import Clip, Completion, FinishReason, Group, GroupKey, Pro
 
 NEVER = -100.0
 """vLLM's strongest logit bias; keeps the policy from sampling multimodal placeholders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer in evaluation or inference."""
+
+    text: str
+    finish_reason: FinishReason
+    num_tokens: int
+    policy_version: int
 
 
 class RolloutEngine:
@@ -67,6 +78,7 @@ class RolloutEngine:
                 enable_chunked_prefill=not on_cpu,
                 max_num_batched_tokens=max(8192, spec.max_model_len) if on_cpu else None,
                 limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
+                enable_mm_embeds=True,  # features in place of samples
                 enable_prefix_caching=True,
                 weight_transfer_config=WeightTransferConfig(backend=spec.backend),
                 worker_extension_cls=WORKER_EXTENSION,
@@ -80,11 +92,42 @@ class RolloutEngine:
     async def generate(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Group:
-        """Sample the completions of one prompt.
+        """Sample the completions of one prompt, to train on.
 
         Raises:
             EngineError: the engine died, or gave back something that cannot be trained on.
         """
+        forbidden = dict.fromkeys(self._forbidden, NEVER)
+        final = await self._run(key, prompt, clip, sampling, logprobs=0, logit_bias=forbidden)
+        return Group(
+            key=key,
+            prompt=prompt,
+            prompt_ids=np.asarray(final.prompt_token_ids, np.int32),
+            completions=tuple(self._completion(output) for output in final.outputs),
+        )
+
+    async def answer(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> list[Reply]:
+        """Answer one prompt as plain vLLM would: what is said, and nothing to train on.
+
+        Raises:
+            EngineError: the engine died.
+        """
+        final = await self._run(key, prompt, clip, sampling)
+        return [
+            Reply(
+                text=output.text,
+                finish_reason=FinishReason(output.finish_reason),
+                num_tokens=len(output.token_ids),
+                policy_version=_versions(output)[0],
+            )
+            for output in final.outputs
+        ]
+
+    async def _run(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling, **more: Any
+    ) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -95,15 +138,14 @@ class RolloutEngine:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             max_tokens=sampling.max_new_tokens,
-            seed=sampling.seed,
-            logprobs=0,
-            logit_bias=dict.fromkeys(self._forbidden, NEVER),
+            seed=sampling.seed if sampling.temperature else None,
             stop_token_ids=self._ends,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            **more,
         )
         request = {
             "prompt": self._family.chat_text(self._processor, prompt.text),
-            "multi_modal_data": {"audio": [(clip.samples, 16_000)]},
+            "multi_modal_data": {"audio": self._family.engine_audio(clip)},
         }
         final = None
         try:
@@ -116,25 +158,19 @@ class RolloutEngine:
             raise EngineError(f"the vLLM engine died while answering {prompt.id!r}") from error
         if final is None or not final.finished:
             raise EngineError(f"the vLLM engine ended without an answer to {prompt.id!r}")
-        return Group(
-            key=key,
-            prompt=prompt,
-            prompt_ids=np.asarray(final.prompt_token_ids, np.int32),
-            completions=tuple(self._completion(output) for output in final.outputs),
-        )
+        return final
 
     def _completion(self, output: Any) -> Completion:
         token_ids = np.asarray(output.token_ids, np.int32)
         if forbidden := sorted(set(token_ids.tolist()) & set(self._forbidden)):
             raise EngineError(f"the engine sampled placeholder tokens {forbidden}: {output.text!r}")
         chosen = zip(token_ids.tolist(), output.logprobs, strict=True)
-        versions = [_version(span.version) for span in output.weight_versions or ()] or [0]
         return Completion(
             token_ids=token_ids,
             rollout_logprobs=np.asarray([at[token].logprob for token, at in chosen], np.float32),
             text=output.text,
             finish_reason=FinishReason(output.finish_reason),
-            policy_version=(min(versions), max(versions)),
+            policy_version=_versions(output),
         )
 
     async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
@@ -195,6 +231,12 @@ class RolloutEngine:
         # Its finalizer does it again, when the interpreter has lost what that takes.
         self._engine.shutdown = lambda: None
         self._folder.cleanup()
+
+
+def _versions(output: Any) -> tuple[int, int]:
+    """Oldest and newest weights that an output's tokens were sampled under."""
+    versions = [_version(span.version) for span in output.weight_versions or ()] or [0]
+    return min(versions), max(versions)
 
 
 def _version(label: str) -> int:

@@ -16,6 +16,8 @@ from keomni_rl.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from keomni_rl.types import Clip
+
 FAMILIES = {
     "qwen2_5_omni": "keomni_rl.models.qwen2_5_omni",
     "qwen2_5_omni_thinker": "keomni_rl.models.qwen2_5_omni",
@@ -92,6 +94,9 @@ class Family(Protocol):
 
     def prompt_ids(self, processor: Any, text: str, num_mel_frames: int) -> list[int]:
         """Token ids of the chat prompt with its placeholder expanded, as the engine has them."""
+
+    def engine_audio(self, clip: "Clip") -> Any:
+        """A clip in the form that vLLM takes: features where it takes them, else samples."""
 
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of multimodal placeholders, which a policy must never sample."""

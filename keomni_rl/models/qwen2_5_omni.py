@@ -15,6 +15,7 @@ from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
 from keomni_rl.models.loading import load_network
+from keomni_rl.types import Clip
 
 PREFIX = "thinker."
 AUDIO = "<|AUDIO|>"
@@ -157,6 +158,15 @@ class Qwen2_5Omni:
     def prompt_ids(self, processor: Any, text: str, num_mel_frames: int) -> list[int]:
         """Tokenise with one placeholder for each of the audio tower's outputs."""
         return expanded_ids(processor, self.chat_text(processor, text), AUDIO, num_mel_frames)
+
+    def engine_audio(self, clip: Clip) -> dict[str, torch.Tensor]:
+        """The clip's own mel frames: vLLM's extractor would pad it to its window first."""
+        mel = torch.from_numpy(clip.mel[:, :-TAIL_FRAMES].copy())
+        return {
+            "input_audio_features": mel,
+            "audio_feature_lengths": torch.tensor([mel.shape[1]]),
+            "feature_attention_mask": torch.ones(1, mel.shape[1], dtype=torch.long),
+        }
 
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of the audio, image and video tokens this tokenizer has."""

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from keomni_rl.data.audio import TAIL_FRAMES
+from keomni_rl.data.audio import SAMPLE_RATE_HZ, TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
 from keomni_rl.models.loading import load_network
+from keomni_rl.types import Clip, FloatArray
 
 AUDIO = "<|AUDIO|>"
 PLACEHOLDERS = (AUDIO, "<|audio_bos|>", "<|audio_eos|>")
@@ -117,6 +118,10 @@ class Qwen2Audio:
     def prompt_ids(self, processor: Any, text: str, num_mel_frames: int) -> list[int]:
         """Tokenise with one placeholder for each of the audio tower's outputs."""
         return expanded_ids(processor, self.chat_text(processor, text), AUDIO, num_mel_frames)
+
+    def engine_audio(self, clip: Clip) -> list[tuple[FloatArray, int]]:
+        """Samples: vLLM takes no features of this family, and pads each clip to 30 s itself."""
+        return [(clip.samples, SAMPLE_RATE_HZ)]
 
     def forbidden_tokens(self, processor: Any) -> list[int]:
         """Ids of the audio tokens."""

@@ -1,6 +1,7 @@
 """The real vLLM engine on CPU: what it samples, what it serves after new weights."""
 
 import asyncio
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from vllm.distributed.weight_transfer.base import ModuleSource, ParamMeta
 
 from keomni_rl.config.schema import PromptConfig
-from keomni_rl.data.audio import load_clip
+from keomni_rl.data.audio import load_clip, log_mel
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.data.questions import QuestionFile
 from keomni_rl.engines.cpu_weight_transfer import (
@@ -19,7 +20,8 @@ from keomni_rl.engines.rollout import RolloutEngine
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.models.family import find_family
 from keomni_rl.models.shared_prefix import PackedRows, Policy
-from keomni_rl.types import FinishReason, GroupKey
+from keomni_rl.models.tiny import build_tiny
+from keomni_rl.types import Clip, FinishReason, GroupKey
 
 SAMPLING = Sampling(num_completions=4, max_new_tokens=24, temperature=1.0, seed=5)
 
@@ -27,11 +29,16 @@ SAMPLING = Sampling(num_completions=4, max_new_tokens=24, temperature=1.0, seed=
 class Source(ModuleSource):
     """The network's weights under their wire names."""
 
+    def __init__(self, network, family):
+        super().__init__(network)
+        self.wire_name = family.wire_name
+
     def metadata(self):
-        return [ParamMeta("thinker." + m.name, m.dtype, m.shape) for m in super().metadata()]
+        metas = super().metadata()
+        return [ParamMeta(self.wire_name(m.name), m.dtype, m.shape) for m in metas]
 
     def __iter__(self):
-        return (("thinker." + name, tensor.detach()) for name, tensor in super().__iter__())
+        return ((self.wire_name(name), tensor.detach()) for name, tensor in super().__iter__())
 
 
 class Client:
@@ -60,15 +67,16 @@ class Client:
 class Bench:
     """One engine with a network of ours beside it."""
 
-    def __init__(self, inputs, loop):
+    def __init__(self, model, questions, loop):
         self.loop = loop
-        self.family = find_family(inputs.model)
-        self.network = self.family.load(inputs.model, torch.float32)
-        forbidden = self.family.forbidden_tokens(self.family.load_processor(inputs.model))
+        self.family = find_family(model)
+        self.network = self.family.load(model, torch.float32)
+        self.processor = self.family.load_processor(model)
+        forbidden = self.family.forbidden_tokens(self.processor)
         self.policy = Policy(self.network, self.family, forbidden_tokens=forbidden)
         self.engine = RolloutEngine(
             EngineSpec(
-                model=inputs.model,
+                model=model,
                 dtype="float32",
                 awaits_weights=True,
                 max_model_len=1024,
@@ -81,7 +89,6 @@ class Bench:
             )
         )
         self.client = Client(self.engine, loop)
-        questions = QuestionFile(inputs.train)
         self.prompts = [make_prompt(questions[i], PromptConfig()) for i in range(6)]
         self.clips = [load_clip(p.question.audio, max_audio_s=30) for p in self.prompts]
         self.number = 0
@@ -92,7 +99,7 @@ class Bench:
             CpuTrainerWeightTransferEngine.trainer_init,
             CpuTrainerInitInfo(rank=0),
             client=self.client,
-            source=Source(self.network),
+            source=Source(self.network, self.family),
         )
         await asyncio.to_thread(sender.send_weights)
 
@@ -122,10 +129,10 @@ def loop():
         yield runner.get_loop()
 
 
-@pytest.fixture(scope="module")
-def bench(inputs, loop):
+@contextmanager
+def started(model, inputs, loop):
     async def build():
-        bench = Bench(inputs, loop)
+        bench = Bench(model, QuestionFile(inputs.train), loop)
         await bench.send(1)
         return bench
 
@@ -134,17 +141,42 @@ def bench(inputs, loop):
     bench.engine.shutdown()
 
 
-def test_engine_and_learner_agree_and_see_the_same_tokens(bench, loop):
+@pytest.fixture(scope="module")
+def bench(inputs, loop):
+    with started(inputs.model, inputs, loop) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def qwen2_audio_bench(inputs, loop, tmp_path_factory):
+    """A random model of the other family, one clip of which fills the window of its extractor."""
+    out = tmp_path_factory.mktemp("tiny") / "qwen2_audio"
+    model = build_tiny(out, ["What sound is heard?"] * 9, seed=0, family="qwen2_audio")
+    with started(model, inputs, loop) as bench:
+        rng = np.random.default_rng(0)
+        samples = (rng.standard_normal(480_000) * 0.1).astype(np.float32)
+        bench.clips[-1] = Clip(samples=samples, mel=log_mel(samples, window_s=30))
+        yield bench
+
+
+@pytest.fixture(params=["bench", "qwen2_audio_bench"])
+def any_bench(request):
+    """The test runs with each family's engine."""
+    return request.getfixturevalue(request.param)
+
+
+def test_engine_and_learner_agree_and_see_the_same_tokens(any_bench, loop):
+    bench = any_bench
     groups = loop.run_until_complete(bench.sample())
     assert bench.largest_difference(groups) < 1e-5
-    processor = bench.family.load_processor(bench.engine._folder.name + "/model")
+    eos = bench.processor.tokenizer.eos_token_id
     for group, prompt, clip in zip(groups, bench.prompts, bench.clips):
-        ids = bench.family.prompt_ids(processor, prompt.text, clip.mel.shape[1])
+        ids = bench.family.prompt_ids(bench.processor, prompt.text, clip.mel.shape[1])
         assert group.prompt_ids.tolist() == ids
         for completion in group.completions:
             assert len(completion.token_ids) == len(completion.rollout_logprobs)
             is_stop = completion.finish_reason == FinishReason.STOP
-            assert is_stop == (completion.token_ids[-1] == processor.tokenizer.eos_token_id)
+            assert is_stop == (completion.token_ids[-1] == eos)
 
 
 def test_the_same_seed_gives_the_same_group(bench, loop):
@@ -159,13 +191,13 @@ def test_the_same_seed_gives_the_same_group(bench, loop):
     assert len(set(tokens)) > 1  # and the completions of a group differ
 
 
-def test_names_that_do_not_fit_are_found(bench, loop):
-    names = [m.name for m in Source(bench.network).metadata()]
+def test_names_that_do_not_fit_are_found(any_bench, loop):
+    bench = any_bench
+    names = [m.name for m in Source(bench.network, bench.family).metadata()]
     assert loop.run_until_complete(bench.engine.compare_weight_names(names)) == ([], [])
     changed = [n for n in names if not n.endswith("layers.1.self_attn.k_proj.weight")]
-    missing, unknown = loop.run_until_complete(
-        bench.engine.compare_weight_names([*changed, "thinker.model.extra.weight"])
-    )
+    extra = bench.family.wire_name(f"{bench.family.language_model}.extra.weight")
+    missing, unknown = loop.run_until_complete(bench.engine.compare_weight_names([*changed, extra]))
     assert missing == [
         "audio_tower.layers.1.self_attn.k_proj.weight",
         "language_model.model.layers.1.self_attn.k_proj.weight",
@@ -173,14 +205,16 @@ def test_names_that_do_not_fit_are_found(bench, loop):
     assert unknown == ["language_model.model.extra.weight"]
 
 
-def test_a_withheld_transfer_shows_and_a_new_audio_tower_is_heard(bench, loop):
+def test_a_withheld_transfer_shows_and_a_new_audio_tower_is_heard(any_bench, loop):
     """Only the audio tower changes: cached audio embeddings must go with the weights."""
+    bench = any_bench
 
     async def scenario():
         before = await bench.sample()
         torch.manual_seed(0)
         with torch.no_grad():
-            for parameter in bench.network.audio_tower.parameters():
+            tower = bench.network.get_submodule(bench.family.audio_tower)
+            for parameter in tower.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.05)
         withheld = await bench.sample()
         updates = bench.client.num_updates

@@ -53,7 +53,14 @@ def numbered(series: Iterable[Series]) -> dict[int, Series]:
     return {number: one for number, one in enumerate(series) if one.x}
 
 
-def line_figure(title: str, series: Mapping[int, Series], unit: str, x: str = "step") -> Drawn:
+def line_figure(
+    title: str,
+    series: Mapping[int, Series],
+    unit: str,
+    x: str = "step",
+    *,
+    has_legend: bool = False,
+) -> Drawn:
     """Lines over steps or policy versions, with markers where there are intervals.
 
     Args:
@@ -61,8 +68,10 @@ def line_figure(title: str, series: Mapping[int, Series], unit: str, x: str = "s
         series: number of its colour -> line.
         unit: of y.
         x: what the lines go over.
+        has_legend: name a line that is the only one, too.
     """
     figure = _figure(unit, x)
+    figure.update_layout(showlegend=has_legend or len(series) > 1)
     for number, one in series.items():
         has_markers = bool(one.intervals) or len(one.x) == 1
         figure.add_scatter(

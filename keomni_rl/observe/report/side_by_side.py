@@ -63,8 +63,10 @@ def _figures(trained: Sequence[tuple[str, TrainingRun]]) -> Iterator[Drawn]:
     """One line a run, in the run's colour everywhere."""
     evaluated = [evaluation_series(run.evaluations, name) for name, run in trained]
     if found := numbered(evaluated):
-        yield line_figure("Evaluation, 95% intervals", found, "percent", "policy version")
+        yield line_figure(
+            "Evaluation, 95% intervals", found, "percent", "policy version", has_legend=True
+        )
     for title, unit, metric in CURVES:
         series = [metric_series(run.metrics, metric, name) for name, run in trained]
         if found := numbered(series):
-            yield line_figure(title, found, unit)
+            yield line_figure(title, found, unit, has_legend=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,8 +109,6 @@ def test_a_revision_is_pinned_and_a_companion_comes_when_it_is_asked_for(hub, tm
     ],
 )
 def test_what_the_hub_refuses_is_said(hub, tmp_path, name, revision, message):
-    import re
-
     answer = ask(tmp_path, hub.url, name, revision)
     assert re.search(message, answer["error"]), answer
 

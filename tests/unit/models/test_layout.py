@@ -72,9 +72,7 @@ def test_a_voice_is_carried_over_as_it_is_and_left_out_of_a_thinker(voiced, tmp_
         torch.equal(before[n], after[n]) and before[n].dtype == after[n].dtype for n in voice
     )
     assert {after[n].dtype for n in after if n.startswith("thinker.")} == {torch.bfloat16}
-    assert (tmp_path / "full" / "spk_dict.pt").read_bytes() == (
-        voiced / "spk_dict.pt"
-    ).read_bytes()
+    assert (tmp_path / "full" / "spk_dict.pt").read_bytes() == (voiced / "spk_dict.pt").read_bytes()
     write_model(tmp_path / "thinker", voiced, "thinker", [])
     assert not (tmp_path / "thinker" / "spk_dict.pt").exists()
     assert stored_names(tmp_path / "thinker") == {
