@@ -148,7 +148,7 @@ async def _evaluate(model: Path, files: list[Path], root: Path) -> tuple[list[fl
         }
     )
     config.run_dir.mkdir()
-    pool, audio = start_pool(config), start_helper(AudioActor, max_audio_s=30)
+    pool, audio = start_pool(config), start_helper(AudioActor, max_audio_s=30, window_s=300)
     bare = await _start_bare(config)
     await pool.wait_ready()
     ours, theirs = [], []

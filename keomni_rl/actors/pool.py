@@ -109,7 +109,7 @@ class ActorPool(Generic[ResultT]):
                     self.num_doubled += len(attempts) > 1
                 for done in await _first_done(attempts, patience_s):
                     del attempts[done]
-                    if not isinstance(done.exception(), LOST):
+                    if not _is_loss(done.exception()):
                         return done.result()
                     num_lost += 1
         finally:
@@ -123,7 +123,8 @@ class ActorPool(Generic[ResultT]):
             result: ResultT = await call(member.handle, attempt)
             return result
         except LOST as error:
-            self.lose(member.handle, str(error).splitlines()[0])
+            if _is_loss(error):
+                self.lose(member.handle, str(error).splitlines()[0])
             raise
         finally:
             member.outstanding -= cost
@@ -196,6 +197,15 @@ class ActorPool(Generic[ResultT]):
         await asyncio.wait(calls, timeout=GRACE_S)
         for member in self._members:
             ray.kill(member.handle)
+
+
+def _is_loss(error: BaseException | None) -> bool:
+    """Whether an error says that the called actor is gone.
+
+    What the call itself raised, for instance since another actor's result could not be had, comes
+    as a task's error.
+    """
+    return isinstance(error, LOST) and not isinstance(error, ray.exceptions.RayTaskError)
 
 
 async def _first_done(

@@ -14,6 +14,7 @@ from keomni_rl.actors.pool import ActorPool
 from keomni_rl.actors.remote import check_placement, join_ray, start_actor, start_helper
 from keomni_rl.config import EvaluateConfig, load_config, to_yaml
 from keomni_rl.config.schema import RolePlacement
+from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import Answering, read_answers
 from keomni_rl.driver.preflight import check_model
@@ -21,6 +22,8 @@ from keomni_rl.driver.run_dir import locked, prepare_run_dir
 from keomni_rl.engines.specs import engine_spec
 from keomni_rl.errors import ConfigError, EngineError
 from keomni_rl.evaluation.summary import Summary
+from keomni_rl.models.family import find_family
+from keomni_rl.models.hub import local_model
 from keomni_rl.observe.progress import CountProgress
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Prediction, Question
@@ -67,7 +70,9 @@ async def _evaluate(config: EvaluateConfig, questions: list[Question], console: 
     with CountProgress("questions", len(questions), done=num_kept, console=console) as progress:
         answering = Answering(
             pool=pool,
-            audio=start_helper(AudioActor, max_audio_s=config.max_audio_s),
+            audio=start_helper(
+                AudioActor, max_audio_s=config.max_audio_s, window_s=_window_s(config)
+            ),
             config=config.evaluation,
             prompt=config.prompt,
             questions=questions,
@@ -111,6 +116,12 @@ def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
         restore=restore,
         on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
     )
+
+
+def _window_s(config: EvaluateConfig) -> float:
+    if config.model is None:
+        return LONGEST_WINDOW_S
+    return find_family(local_model(config.model.path, config.model.revision)).longest_clip_s
 
 
 def _refuse_other_settings(config: EvaluateConfig) -> None:

@@ -22,6 +22,8 @@ from keomni_rl.actors.writer import WriterActor
 from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.engines.specs import LearnerSpec, ReferenceSpec, engine_spec
 from keomni_rl.errors import WeightSyncError
+from keomni_rl.models.family import find_family
+from keomni_rl.models.hub import local_model
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Group, Prediction, RolloutGroup
 
@@ -94,7 +96,13 @@ class Run:
             rollouts=pool("rollout", RolloutActor) if is_grpo else None,
             writer=None if is_grpo else start_helper(WriterActor, config.model),
             evaluators=pool("evaluator", EvaluatorActor) if config.evaluation else None,
-            audio=start_helper(AudioActor, max_audio_s=config.data.max_audio_s),
+            audio=start_helper(
+                AudioActor,
+                max_audio_s=config.data.max_audio_s,
+                window_s=find_family(
+                    local_model(config.model.path, config.model.revision)
+                ).longest_clip_s,
+            ),
             reward=start_helper(
                 RewardActor,
                 config.reward.weights,
