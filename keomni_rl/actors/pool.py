@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import ray
 import tenacity
 
-from keomni_rl.errors import ActorError
+from keomni_rl.errors import ActorError, LostWorkError
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -95,7 +95,8 @@ class ActorPool(Generic[ResultT]):
             patience_s: asked while waiting: how long an attempt may take; None waits for ever.
 
         Raises:
-            ActorError: the work outlived several actors, or no actor can be kept alive.
+            LostWorkError: the work outlived several actors.
+            ActorError: no actor can be kept alive.
         """
         attempts: dict[asyncio.Task[ResultT], _Member] = {}
         num_started = num_lost = 0
@@ -114,7 +115,9 @@ class ActorPool(Generic[ResultT]):
                     num_lost += 1
         finally:
             self._let_go(attempts)
-        raise ActorError(f"the same piece of work was lost with {MAX_LOSSES} actors; see the logs")
+        raise LostWorkError(
+            f"the same piece of work was lost with {MAX_LOSSES} actors; see the logs"
+        )
 
     async def _on(
         self, member: _Member, call: Callable[[Any, int], Any], attempt: int, cost: float
@@ -157,6 +160,7 @@ class ActorPool(Generic[ResultT]):
             return
         self._on_loss(cause)
         self._members.remove(lost)
+        ray.kill(lost.handle)  # one that cannot be reached may live, and hold its GPU
         repair = asyncio.create_task(self._replace())
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)

@@ -16,6 +16,8 @@ def prediction_of(
 ) -> Prediction:
     """The first text is the prediction; all of them are its samples when there are several.
 
+    A lone surrogate, which no file takes, becomes a question mark.
+
     Args:
         question_id: of the question.
         texts: raw completions, one or more.
@@ -23,12 +25,13 @@ def prediction_of(
         num_tokens: of all.
         policy_version: of the weights that answered; None for a model that does not change.
     """
+    clean = tuple(text.encode("utf-8", "replace").decode() for text in texts)
     return Prediction(
         id=question_id,
-        model_output=extract_answer(texts[0]),
-        model_output_raw=texts[0],
+        model_output=extract_answer(clean[0]),
+        model_output_raw=clean[0],
         finish_reason=finish_reason,
         num_tokens=num_tokens,
         policy_version=policy_version,
-        samples=tuple(texts) if len(texts) > 1 else (),
+        samples=clean if len(clean) > 1 else (),
     )

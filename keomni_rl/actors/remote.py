@@ -28,9 +28,10 @@ def join_ray(address: str | None) -> None:
             configure_logging=True,
             **local,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        where = address or os.environ.get("RAY_ADDRESS", "this machine")
         raise ConfigError(
-            f"cannot join the Ray cluster at {address!r} ({error}); check placement.address and "
+            f"cannot join the Ray cluster at {where} ({error}); check placement.address and "
             "that RAY_AUTH_MODE=token and the cluster's token are set here"
         ) from error
 

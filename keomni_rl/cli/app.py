@@ -46,7 +46,9 @@ def main() -> None:
     except USER_ERRORS as error:
         if is_debug:
             raise
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        # What an actor raised comes with its whole traceback; its cause is the message alone.
+        message = getattr(error, "cause", None) or error
+        Console(stderr=True).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

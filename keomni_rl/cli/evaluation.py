@@ -11,6 +11,9 @@ from rich.console import Console
 if TYPE_CHECKING:
     from keomni_rl.evaluation.predictions import PredictionFile
 
+THINK_MAX_WORDS = 50
+"""The limit that both seed systems name in their prompts."""
+
 
 def evaluate(
     words: Annotated[
@@ -45,8 +48,11 @@ def evaluate(
         sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
     for table in score_tables(summary):
         console.print(table)
-    console.print(f"predictions: {config.run_dir / 'predictions.json'}", soft_wrap=True)
-    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True)
+    for what, path in (
+        ("predictions", config.run_dir / "predictions.json"),
+        ("report", write_report(config.run_dir)),
+    ):
+        console.print(f"{what}: {path}", markup=False, soft_wrap=True)
 
 
 def score(
@@ -75,8 +81,13 @@ def score(
         typer.Option("--think/--no-think", help="What was asked for; found out by default."),
     ] = None,
     think_max_words: Annotated[
-        int, typer.Option(help="The limit of a think that was named; 0 for none.", min=0)
-    ] = 50,
+        int | None,
+        typer.Option(
+            help="The limit of a think that was named; 0 for none.",
+            min=0,
+            show_default=str(THINK_MAX_WORDS),
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary, or the comparison, as JSON.")
     ] = False,
@@ -96,14 +107,21 @@ def score(
     from keomni_rl.observe.score_table import comparison_table, score_tables
 
     if official:
-        if compare or as_json or out:
-            raise ConfigError("--official only prints; leave out --compare, --json and --out")
+        given = (compare, compare_key, think, think_max_words, out)
+        if as_json or any(option is not None for option in given):
+            raise ConfigError(
+                "--official only prints what MMAU's own script does; leave out --compare, "
+                "--compare-key, --think, --think-max-words, --json and --out"
+            )
         _print_official(predictions, questions, key)
         return
-    if out and not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if compare_key is not None and compare is None:
+        raise ConfigError("--compare-key is of another file; name that with --compare")
+    if out:
+        _check_place(out)
     file = _read(predictions, questions, key)
-    summary = score_file(file, think=think, think_max_words=think_max_words)
+    max_words = THINK_MAX_WORDS if think_max_words is None else think_max_words
+    summary = score_file(file, think=think, think_max_words=max_words)
     comparison = None
     if compare:
         other = _read(compare, questions, compare_key or key)
@@ -118,6 +136,15 @@ def score(
     if comparison:
         console.print(comparison_table(comparison))
         console.print(comparison.in_words, markup=False, soft_wrap=True)
+
+
+def _check_place(out: Path) -> None:
+    from keomni_rl.errors import ConfigError
+
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: this is a folder; name a file, as {out / 'summary.json'}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
 
 
 def _print_official(predictions: Path, questions: Path | None, key: str) -> None:

@@ -47,8 +47,16 @@ class OverlapSearch:
         training: Sequence[Path],
         console: Console,
         advance: Callable[[int], object],
+        *,
+        called: str = "training clips",
     ) -> frozenset[Path]:
         """Search, list what was found in a file, print the first of it.
+
+        Args:
+            training: the clips to look for.
+            console: to print on.
+            advance: told of every clip that is done.
+            called: what the clips are, which may be more than training will hear.
 
         Returns:
             The training clips to leave out.
@@ -57,7 +65,7 @@ class OverlapSearch:
 
         report = find_overlap(training, self.clips, advance=advance)
         write_overlap(self.listed, report)
-        _show(report, self.source, self.listed, console)
+        _show(report, self, called, console)
         return frozenset(report.training_clips) if self.drops else frozenset()
 
 
@@ -78,10 +86,10 @@ def overlap_search(source: Path | None, out: Path, *, drop: bool) -> OverlapSear
     return OverlapSearch(source, evaluation_clips(source), listed, drop)
 
 
-def _show(report: "OverlapReport", source: Path, listed: Path, console: Console) -> None:
+def _show(report: "OverlapReport", search: OverlapSearch, called: str, console: Console) -> None:
     lines = [
-        f"{len(report.training_clips):,} of {report.num_training:,} training clips occur in "
-        f"{source} ({report.num_evaluation:,} clips)"
+        f"{len(report.training_clips):,} of {report.num_training:,} {called} occur in "
+        f"{search.source} ({report.num_evaluation:,} clips)"
     ]
     if missed := report.not_compared:
         first = next(iter(missed.values()))
@@ -96,5 +104,5 @@ def _show(report: "OverlapReport", source: Path, listed: Path, console: Console)
                 f"{pair.num_hashes:,} ({pair.share:.0%})",
             )
         console.print(table)
-    for line in (*lines, f"wrote {listed}"):
+    for line in (*lines, f"wrote {search.listed}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -154,7 +155,9 @@ def audiomcq(
     manifest = find_manifest(raw)
     audio = audio or manifest.parent
     search = overlap_search(overlap, out, drop=drop_overlap)
-    with QuestionWriter(out, audio=audio, raw=manifest, kind_key=KIND_KEY) as writer:
+    with QuestionWriter(
+        out, audio=audio, raw=manifest, kind_key=KIND_KEY, holds_out=heldout > 0
+    ) as writer:
         with _progress("reading", manifest) as advance:
             num_rows = convert_audiomcq(
                 manifest, writer, all_contributions=all_contributions, advance=advance
@@ -194,18 +197,18 @@ def mmau(
     source = open_source(sources, audio)
     with _progress("questions", source.num_questions) as advance:
         prepared = prepare_mmau(source, out, advance=advance)
-    table = Table("", "", title=f"MMAU: {prepared.version}", show_header=False)
+    table = Table("", "", title=escape(f"MMAU: {prepared.version}"), show_header=False)
     table.columns[1].justify = "right"
     table.add_row("questions", f"{sum(prepared.by_task.values()):,}", style="bold")
     for task, count in prepared.by_task.items():
-        table.add_row(f"  {task}", f"{count:,}")
+        table.add_row(escape(f"  {task}"), f"{count:,}")
     table.add_section()
     for what, ids in prepared.odd.items():
-        table.add_row(what, f"{len(ids):,}")
+        table.add_row(escape(what), f"{len(ids):,}")
     console.print(table)
-    console.print(f"wrote {prepared.file}", soft_wrap=True, highlight=False)
+    _print_line(f"wrote {prepared.file}")
     if prepared.odd:
-        console.print(f"ids of all these: {prepared.notes}", soft_wrap=True, highlight=False)
+        _print_line(f"ids of all these: {prepared.notes}")
 
 
 def _finish(
@@ -214,7 +217,9 @@ def _finish(
     """The last step of every training set: choose among its questions and write them."""
     if search and (clips := writer.audio_paths()):
         with _progress("comparing clips", len(clips) + len(search.clips)) as advance:
-            drop = search.run(clips, console, advance)
+            is_all = selection.sample is None and not selection.heldout
+            called = "training clips" if is_all else "candidate clips"
+            drop = search.run(clips, console, advance, called=called)
         selection = replace(selection, drop=drop)
     return writer.finish(selection)
 
@@ -247,7 +252,7 @@ def _show(name: str, num_rows: int, written: "Written") -> None:
     table.add_row("questions to train on", f"{written.num_train:,}", style="bold")
     if len(written.kinds) > 1:
         for kind, count in written.kinds.items():
-            table.add_row(f"  {kind}", f"{count:,}")
+            table.add_row(escape(f"  {kind}"), f"{count:,}")
     table.add_row("on clips", f"{written.num_clips:,}")
     places = range(1, max(written.places) + 1)
     shares = [f"{written.places.get(place, 0) / written.num_train:.0%}" for place in places]
@@ -256,8 +261,13 @@ def _show(name: str, num_rows: int, written: "Written") -> None:
         table.add_row("questions held out", f"{written.num_heldout:,}")
     table.add_section()
     for reason, count in written.reasons.items():
-        table.add_row(f"skipped: {reason}", f"{count:,}")
+        table.add_row(escape(f"skipped: {reason}"), f"{count:,}")
     console.print(table)
     for path in (written.train, written.heldout, written.skipped):
         if path:
-            console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+            _print_line(f"wrote {path}")
+
+
+def _print_line(line: str) -> None:
+    """A line as it stands, however long and whatever brackets are in its paths."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -45,4 +45,4 @@ def report(
     console = Console()
     with console.status("writing the report"):
         path = write_report(*folders, out=out, embedding=Embedding(audio, audio_mb))
-    console.print(f"report: {path}", soft_wrap=True)
+    console.print(f"report: {path}", markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -65,7 +65,7 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="Of sounds, model, warm-up and training.")] = 0,
     family: Annotated[
-        str, typer.Option(help="Of the model: qwen2_5_omni or qwen2_audio.")
+        Literal["qwen2_5_omni", "qwen2_audio"], typer.Option(help="Of the model.")
     ] = "qwen2_5_omni",
 ) -> None:
     """Train a tiny model on generated sounds, on a CPU, in minutes.
@@ -103,7 +103,7 @@ def _show_results(run_dir: Path) -> None:
 
     if found := read_evaluations(run_dir):
         console.print(evaluation_table(found[0], found[-1] if len(found) > 1 else None))
-    console.print(f"report: {write_report(run_dir)}", soft_wrap=True)
+    console.print(f"report: {write_report(run_dir)}", markup=False, soft_wrap=True)
 
 
 def _unused(out: Path) -> Path:

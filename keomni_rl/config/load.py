@@ -30,7 +30,10 @@ def load_config(schema: type[ConfigT], words: Sequence[str]) -> ConfigT:
     """
     merged: Any = OmegaConf.create({})
     for word in words:
-        merged = OmegaConf.merge(merged, _read(word))
+        try:
+            merged = OmegaConf.merge(merged, _read(word))
+        except (OmegaConfBaseException, TypeError) as error:
+            raise ConfigError(f"{word!r}: does not fit what came before ({error})") from error
     tree = OmegaConf.to_container(merged)
     try:
         return schema.model_validate(tree)

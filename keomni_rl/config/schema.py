@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 DEFAULT_THINK_WORDS = 50
 
 
@@ -206,7 +207,7 @@ class LearnerConfig(Section):
     lr_schedule: Literal["linear", "constant"] = "linear"
     """Linear decay to 0 at train.max_steps, or none."""
     warmup_steps: NotNegative = 0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -356,8 +357,11 @@ class RunConfig(Section):
 
     def _check_supervised(self) -> None:
         is_supervised = self.algo.kind == "supervised"
-        if is_supervised and self.train.max_staleness:
-            raise ValueError("train.max_staleness does nothing in supervised training; set it to 0")
+        if is_supervised and (self.train.max_staleness or self.train.dynamic_sampling):
+            raise ValueError(
+                "train.max_staleness and train.dynamic_sampling do nothing in supervised training; "
+                "set them to 0 and false"
+            )
         if not is_supervised and self.learner.lora and self.learner.lora.dropout:
             raise ValueError(
                 "learner.lora.dropout would make the learner score other tokens than were sampled; "
@@ -412,14 +416,17 @@ class EvaluateConfig(Section):
     evaluation: AnsweringConfig
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
-    max_audio_s: float = Field(300.0, gt=0, le=300)
-    """A question whose clip is longer counts as failed."""
+    max_audio_s: float | None = Field(None, gt=0, le=300)
+    """A question whose clip is longer counts as failed; null takes what the model hears."""
     placement: EvaluatePlacement = EvaluatePlacement()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if (self.model is None) == (self.endpoint is None):
-            raise ValueError("give either model (a folder or hub name) or endpoint (a served one)")
+            raise ValueError(
+                "give either model (a folder or hub name) or endpoint (a served one), and set the "
+                "other to null"
+            )
         _check_room("evaluation", self.evaluation.max_new_tokens, self.engine)
         return self
 

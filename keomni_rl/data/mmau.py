@@ -6,6 +6,7 @@ a score means nothing without the version of the file it was taken on.
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ def decode_array(content: bytes, where: str) -> list[Any]:
     """
     try:
         records = json.loads(content.decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); wanted MMAU's official array") from error
     if not isinstance(records, list) or not records:
         raise DataError(f"{where}: wanted a JSON array of questions as MMAU publishes it")
@@ -128,8 +129,8 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
         extra={
             "task": record["task"],
             "difficulty": record["difficulty"],
-            "sub-category": record.get("sub-category", ""),
-            "category": flat(record.get("category", "")),
+            "sub-category": flat(record.get("sub-category")),
+            "category": flat(record.get("category")),
             "record": dict(record),
         },
     )
@@ -141,19 +142,26 @@ def _answer(record: Mapping[str, Any]) -> Any:
     return None if answer == "" and "" not in record["choices"] else answer
 
 
-def flat(category: Any) -> Any:
-    """A category that is a list of them, as some entries have it, as one text."""
-    return ", ".join(map(str, category)) if isinstance(category, list) else category
+def flat(category: Any) -> str:
+    """A category, which may be a list of them, as some entries have it, or null, as one text."""
+    if isinstance(category, list):
+        return ", ".join(map(str, category))
+    return "" if category is None else str(category)
 
 
 def _audio(audio_id: str, root: Path, where: str) -> Path:
     """The clip beside the JSON; an author's absolute path, as one version had, by its name."""
-    path = (root / audio_id).resolve()
-    if path.is_relative_to(root) and path.exists():
-        return path
-    for folder in AUDIO_FOLDERS:
-        if (by_name := root / folder / Path(audio_id).name).exists():
-            return by_name.resolve()
+    try:
+        path = (root / audio_id).resolve()
+        if path.is_relative_to(root) and path.exists():
+            return path
+        for folder in AUDIO_FOLDERS:
+            if (by_name := root / folder / Path(audio_id).name).exists():
+                return by_name.resolve()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: audio_id {audio_id!r:.80} names no file ({error!s:.80})") from (
+            error
+        )
     if not path.is_relative_to(root):
         raise DataError(f"{where}: audio_id {audio_id!r} lies outside {root}")
     return path
@@ -186,13 +194,16 @@ def detect_version(ids: Iterable[str]) -> str:
 
 def ids_digest(ids: Iterable[str]) -> str:
     """SHA-256 over sorted ids, one a line."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(ids)).encode(errors="replace")).hexdigest()
 
 
 def write_predictions(
     path: Path, questions: Sequence[Question], predictions: Mapping[str, Prediction]
 ) -> None:
-    """Write the official array with what was predicted; unanswered questions go without."""
+    """Write the official array with what was predicted; unanswered questions go without.
+
+    The file is replaced whole; half a surrogate pair, which no file can hold, becomes a ``?``.
+    """
     records = []
     for question in questions:
         record = dict(question.extra["record"])
@@ -204,4 +215,7 @@ def write_predictions(
             if prediction.samples:
                 record["samples"] = list(prediction.samples)
         records.append(record)
-    path.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(records, indent=2, ensure_ascii=False) + "\n"
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(text, encoding="utf-8", errors="replace")
+    os.replace(aside, path)

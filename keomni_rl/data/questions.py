@@ -149,7 +149,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         where = f"{path}, line {number}"
         try:
             yield where, json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not a JSON object ({error}); one question a line") from error
 
 

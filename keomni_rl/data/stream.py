@@ -61,8 +61,17 @@ class PromptStream:
 
     def question(self, number: int) -> Question:
         """The question in use number ``number``, file after file: for looking at all of them."""
+        file, index = self._card(number)
+        return self._files[file][index]
+
+    def rendered(self, number: int) -> Prompt:
+        """The same as a prompt."""
+        file, index = self._card(number)
+        return self._render(self._files[file][index], self._sources[file])
+
+    def _card(self, number: int) -> Card:
         file = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._files[file][int(self._chosen[file][number - self._starts[file]])]
+        return file, int(self._chosen[file][number - self._starts[file]])
 
     def __getitem__(self, position: int) -> Prompt:
         """The prompt at a position."""
@@ -71,9 +80,7 @@ class PromptStream:
 
     def _deal(self, position: int) -> Card:
         if self._per_block is None:
-            number = self._decks[0][position]
-            file = int(np.searchsorted(self._starts, number, side="right")) - 1
-            return file, int(self._chosen[file][number - self._starts[file]])
+            return self._card(self._decks[0][position])
         block, offset = divmod(position, BLOCK)
         if block != self._block:
             files = np.repeat(np.arange(len(self._files)), self._per_block)

@@ -20,7 +20,7 @@ from keomni_rl.config.schema import AnsweringConfig, PromptConfig
 from keomni_rl.data.mmau import find_version, write_predictions
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.engines.specs import Sampling
-from keomni_rl.errors import DataError, EngineError
+from keomni_rl.errors import DataError, EngineError, LostWorkError
 from keomni_rl.evaluation.predictions import parse_prediction
 from keomni_rl.evaluation.summary import Summary, summarise, write_summary
 from keomni_rl.observe.sinks import read_lines
@@ -113,7 +113,7 @@ class Answering:
                     f"{self.version}: the evaluator was lost and its replacement holds newer "
                     "weights"
                 )
-        except (ray.exceptions.RayTaskError, DataError, EngineError) as error:
+        except (ray.exceptions.RayTaskError, DataError, EngineError, LostWorkError) as error:
             log.warning("question %s could not be evaluated: %s", question.id, error)
             return Prediction(
                 id=question.id,
@@ -134,7 +134,7 @@ class Answering:
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             top_k=self.config.top_k,
-            seed=self.config.seed + index,
+            seed=self.config.seed + index * self.config.samples,  # vLLM counts on from it
         )
         return await self.pool.run(
             lambda actor, attempt: actor.answer.remote(

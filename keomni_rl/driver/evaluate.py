@@ -17,7 +17,7 @@ from keomni_rl.config.schema import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import Answering, read_answers
-from keomni_rl.driver.preflight import check_model
+from keomni_rl.driver.preflight import check_model, settle_model
 from keomni_rl.driver.run_dir import locked, prepare_run_dir
 from keomni_rl.engines.specs import engine_spec
 from keomni_rl.errors import ConfigError, EngineError
@@ -28,7 +28,13 @@ from keomni_rl.observe.progress import CountProgress
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Prediction, Question
 
-FREE = ("placement", "engine", "run_dir")
+FREE: dict[str, Any] = {
+    "run_dir": True,
+    "placement": True,
+    "engine": True,
+    "evaluation": {"max_in_flight"},
+    "endpoint": {"requests_per_minute", "timeout_s", "max_attempts", "api_key_env"},
+}
 """Settings that a resumption may change, for they say how fast the answers come, not which."""
 
 
@@ -38,6 +44,7 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
     Raises:
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
+    config = _settle(config)
     prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
     with locked(config.run_dir):
         if resume:
@@ -45,11 +52,11 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         questions = read_evaluation_set(config.evaluation.file)
         if config.model:
             check_model(config.model, max_audio_s=config.max_audio_s)
-        (config.run_dir / "config.yaml").write_text(to_yaml(config))
         join_ray(config.placement.address)
         try:
             if config.model:
                 check_placement(config.placement, ["evaluator"])
+            (config.run_dir / "config.yaml").write_text(to_yaml(config))
             return asyncio.run(_evaluate(config, questions, console))
         finally:
             ray.shutdown()
@@ -71,7 +78,9 @@ async def _evaluate(config: EvaluateConfig, questions: list[Question], console: 
         answering = Answering(
             pool=pool,
             audio=start_helper(
-                AudioActor, max_audio_s=config.max_audio_s, window_s=_window_s(config)
+                AudioActor,
+                max_audio_s=config.max_audio_s or _heard_s(config),
+                window_s=_heard_s(config),
             ),
             config=config.evaluation,
             prompt=config.prompt,
@@ -118,7 +127,20 @@ def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
     )
 
 
-def _window_s(config: EvaluateConfig) -> float:
+def _settle(config: EvaluateConfig) -> EvaluateConfig:
+    """Every path absolute and the model pinned, as `keomni_rl.driver.preflight.settle`."""
+    file = config.evaluation.file.absolute()
+    return config.model_copy(
+        update={
+            "run_dir": config.run_dir.absolute(),
+            "model": settle_model(config.model) if config.model else None,
+            "evaluation": config.evaluation.model_copy(update={"file": file}),
+        }
+    )
+
+
+def _heard_s(config: EvaluateConfig) -> float:
+    """How much of a clip the model hears; of a served one that is not known."""
     if config.model is None:
         return LONGEST_WINDOW_S
     return find_family(local_model(config.model.path, config.model.revision)).longest_clip_s
@@ -127,7 +149,7 @@ def _window_s(config: EvaluateConfig) -> float:
 def _refuse_other_settings(config: EvaluateConfig) -> None:
     """Answers under different settings are answers of different evaluations."""
     before = load_config(EvaluateConfig, [str(config.run_dir / "config.yaml")])
-    old, new = before.model_dump(exclude=set(FREE)), config.model_dump(exclude=set(FREE))
+    old, new = before.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
     if changed := [key for key in old if old[key] != new[key]]:
         raise ConfigError(
             f"{config.run_dir}: its answers were given with other settings in {changed[0]!r} "

@@ -19,6 +19,7 @@ class Evaluation:
         self._config = config
         self._questions = questions
         self._task: asyncio.Task[Summary] | None = None
+        self._finished: list[Summary] = []
 
     def is_due(self, step: int) -> bool:
         """Whether the policy after ``step`` steps is to be evaluated and has not been."""
@@ -29,8 +30,7 @@ class Evaluation:
 
     async def start(self, version: int) -> None:
         """Give the evaluators the learner's weights and let them begin."""
-        if self._task:
-            await self._task
+        await self.finish()
         await self._run.publish("evaluator")
         assert self._run.evaluators is not None
         answering = Answering(
@@ -47,17 +47,17 @@ class Evaluation:
         self._task = asyncio.create_task(answering.run())
 
     def take_finished(self) -> dict[str, float]:
-        """Metrics of an evaluation that has ended since the last call; none otherwise."""
-        if self._task is None or not self._task.done():
-            return {}
-        summary = self._task.result()
-        self._task = None
-        return summary_metrics(summary)
+        """Metrics of the latest evaluation that has ended since the last call; none otherwise."""
+        if self._task and self._task.done():
+            self._finished.append(self._task.result())
+            self._task = None
+        return summary_metrics(self._finished.pop()) if self._finished else {}
 
     async def finish(self) -> None:
-        """Wait for the last evaluation."""
+        """Wait for the evaluation that is under way."""
         if self._task:
-            await self._task
+            self._finished.append(await self._task)
+            self._task = None
 
     def _folder(self, version: int) -> Path:
         return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"

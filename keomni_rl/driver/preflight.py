@@ -43,7 +43,40 @@ def open_inputs(config: RunConfig) -> Inputs:
     return Inputs(stream=open_stream(config), evaluation=open_evaluation(config))
 
 
-def check_model(model: ModelConfig, *, max_audio_s: float) -> Path:
+def settle_model(model: ModelConfig) -> ModelConfig:
+    """The same model wherever and whenever it is looked up: an absolute folder, a pinned commit.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    folder = local_model(model.path, model.revision)
+    if model.path.is_dir():
+        return model.model_copy(update={"path": model.path.absolute()})
+    return model.model_copy(update={"revision": folder.name})  # snapshots are named by commit
+
+
+def settle(config: RunConfig) -> RunConfig:
+    """The configuration with every path absolute and the model pinned.
+
+    Actors may start in other folders and on other nodes, and a run may be resumed from elsewhere.
+    """
+    sources = tuple(
+        source.model_copy(update={"file": source.file.absolute()}) for source in config.data.train
+    )
+    evaluation = config.evaluation
+    if evaluation:
+        evaluation = evaluation.model_copy(update={"file": evaluation.file.absolute()})
+    return config.model_copy(
+        update={
+            "run_dir": config.run_dir.absolute(),
+            "model": settle_model(config.model),
+            "data": config.data.model_copy(update={"train": sources}),
+            "evaluation": evaluation,
+        }
+    )
+
+
+def check_model(model: ModelConfig, *, max_audio_s: float | None) -> Path:
     """Find the model, fetched from the hub if it is a name there, and its family.
 
     Raises:
@@ -52,7 +85,7 @@ def check_model(model: ModelConfig, *, max_audio_s: float) -> Path:
     """
     folder = local_model(model.path, model.revision)
     family = find_family(folder)
-    if max_audio_s > family.longest_clip_s:
+    if max_audio_s is not None and max_audio_s > family.longest_clip_s:
         raise ConfigError(
             f"max_audio_s: {max_audio_s:g}, but {family.name} hears {family.longest_clip_s:g} s at "
             "most; lower it, and cut or leave out longer clips"
@@ -90,6 +123,8 @@ def open_stream(config: RunConfig) -> PromptStream:
         allow_open=is_supervised,
     )
     _check_audio(map(stream.question, range(stream.num_questions)), config)
+    for number in range(min(stream.num_questions, NUM_HEADERS)):
+        stream.rendered(number)
     return stream
 
 

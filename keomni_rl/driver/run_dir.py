@@ -1,6 +1,7 @@
 """A run's folder: one run a folder, one driver at a time."""
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,13 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
     if resume and not is_taken:
         raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
     run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def drop_evaluations(run_dir: Path, *, after: int) -> None:
+    """Remove evaluations of policies after a step, which a resumed run will make anew."""
+    for folder in (run_dir / "evaluation").glob("step_[0-9]*"):
+        if int(folder.name.removeprefix("step_")) > after:
+            shutil.rmtree(folder)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.checkpoints import RunState, latest_checkpoint
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.loop import Loop
-from keomni_rl.driver.preflight import Inputs, open_inputs
+from keomni_rl.driver.preflight import Inputs, open_inputs, settle
 from keomni_rl.driver.run import Run
-from keomni_rl.driver.run_dir import locked, prepare_run_dir
+from keomni_rl.driver.run_dir import drop_evaluations, locked, prepare_run_dir
 from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.observe.progress import TrainProgress
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
@@ -28,16 +28,18 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
     Raises:
         ConfigError, DataError, CheckpointError: the run cannot start as asked.
     """
+    config = settle(config)
     prepare_run_dir(config.run_dir, command="train", resume=resume)
     with locked(config.run_dir):
         inputs = open_inputs(config)
         found = latest_checkpoint(config.run_dir / "checkpoints") if resume else None
         checkpoint, state = found or (None, RunState())
-        truncate_metrics(config.run_dir, state.step)
-        (config.run_dir / "config.yaml").write_text(to_yaml(config))
         join_ray(config.placement.address)
         try:
             check_placement(config.placement, roles(config))
+            truncate_metrics(config.run_dir, state.step)
+            drop_evaluations(config.run_dir, after=state.step)
+            (config.run_dir / "config.yaml").write_text(to_yaml(config))
             asyncio.run(_train(config, inputs, checkpoint, state, console))
         finally:
             ray.shutdown()

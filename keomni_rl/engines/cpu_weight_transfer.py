@@ -136,7 +136,7 @@ class CpuTrainerWeightTransferEngine(TrainerWeightTransferEngine[CpuTrainerInitI
         ):
             if name != meta.name:
                 raise ValueError(f"the source yielded {name!r} where it had declared {meta.name!r}")
-            data = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()
+            data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
             buffer[offset : offset + data.nbytes] = data
         self.client.start_weight_update()
         self.client.update_weights(layout.describe() | {"buffer": buffer})

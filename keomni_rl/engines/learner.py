@@ -34,16 +34,20 @@ NUM_PROBE_FRAMES = 100
 """Mel frames of the silent clip that a fresh optimizer is woken with."""
 
 
-class GuardedAdamW(torch.optim.AdamW):
-    """AdamW that refuses to step on a gradient that is not finite."""
+def guard(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Have an optimizer refuse to step on a gradient that is not finite.
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step, or raise NonFiniteLossError with all weights as they were."""
-        for group in self.param_groups:
+    It then raises NonFiniteLossError with all weights as they were.
+    """
+
+    def check(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
             for param in group["params"]:
                 if param.grad is not None and not torch.isfinite(param.grad).all():
                     raise NonFiniteLossError("the gradient is NaN or infinite")
-        super().step(closure)
+
+    optimizer.register_step_pre_hook(check)
+    return optimizer
 
 
 class LearnerEngine:
@@ -92,8 +96,8 @@ class LearnerEngine:
         if c.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-            return DeepSpeedCPUAdam(trained, **settings)
-        return GuardedAdamW(trained, **settings)
+            return guard(DeepSpeedCPUAdam(trained, **settings))
+        return guard(torch.optim.AdamW(trained, **settings))
 
     def step(self, rows: Sequence[Row], step: int) -> dict[str, float]:
         """Take one optimizer step on this rank's share of the rows.

@@ -73,7 +73,8 @@ def load_optimizer_state(
                 continue
             _set_whole_tensor(engine, params[name], kind, tensor.to(engine.device))
     for state in _base_optimizer(engine).state.values():
-        state["step"] = torch.full_like(state["step"], float(step))
+        is_tensor = isinstance(state["step"], torch.Tensor)  # not in DeepSpeed's AdamW for hosts
+        state["step"] = torch.full_like(state["step"], float(step)) if is_tensor else step
 
 
 def _whole_tensors(

@@ -10,9 +10,6 @@ from keomni_rl.evaluation.judge import has_answers, known_predictions, named, ri
 from keomni_rl.evaluation.paired import Difference
 from keomni_rl.types import Prediction, Question
 
-LEVEL = 0.05
-"""Of the test; the interval's is the same."""
-
 
 class Comparison(BaseModel):
     """Two sets of predictions on the same questions, by the official verdict."""
@@ -31,12 +28,12 @@ class Comparison(BaseModel):
         """Whether the two differ, in a sentence that stands alone."""
         total = self.total
         low, high = total.interval95
-        better, worse = self.names
+        upper, lower = self.names
         if total.difference < 0:
-            better, worse, low, high = worse, better, -high, -low
-        says = f"{better} is better than {worse} by {100 * abs(total.difference):.1f} points"
+            upper, lower, low, high = lower, upper, -high, -low
+        says = f"{upper} scores {points_text(abs(total.difference))} points above {lower}"
         if total.difference == 0:
-            says = f"{better} and {worse} score the same"
+            says = f"{upper} and {lower} score the same"
         interval = f"[{points_text(low)}, {points_text(high)}]"
         chance = f"p = {total.p_value:.2g}" if total.p_value >= 0.0001 else "p < 0.0001"
         return f"{says} {interval}, {chance}: {_finding(total)}"
@@ -58,8 +55,13 @@ def compare(
         names: of the two, for reading.
 
     Raises:
-        DataError: predictions for other questions, or questions without answers.
+        DataError: no questions, predictions for other questions, or questions without answers.
     """
+    if not questions:
+        raise DataError(
+            f"no questions to compare by; {names[0]} and {names[1]} hold none, so give predictions "
+            "with their questions"
+        )
     if not has_answers(questions):
         raise DataError("the questions have no answers, so there is nothing to compare by")
     ours, theirs = (
@@ -119,10 +121,8 @@ def _content(question: Question) -> tuple[str, tuple[str, ...], str | None]:
 
 
 def _finding(total: Difference) -> str:
-    is_unlikely = total.p_value < LEVEL
-    excludes_zero = not total.interval95[0] <= 0 <= total.interval95[1]
-    if is_unlikely and excludes_zero:
+    if total.is_open:
+        return f"these {total.n} questions leave it open, for interval and exact test disagree"
+    if total.is_shown:
         return f"these {total.n} questions show a difference"
-    if not is_unlikely and not excludes_zero:
-        return f"no difference is shown by these {total.n} questions"
-    return f"these {total.n} questions leave it open, for interval and exact test disagree"
+    return f"no difference is shown by these {total.n} questions"

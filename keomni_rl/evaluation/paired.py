@@ -7,6 +7,9 @@ from scipy.stats import binomtest
 
 from keomni_rl.evaluation.shares import wilson_interval
 
+LEVEL = 0.05
+"""Of the test; the interval's is the same."""
+
 
 class Difference(BaseModel):
     """A paired difference in accuracy, ours less the baseline's.
@@ -47,6 +50,24 @@ class Difference(BaseModel):
             interval95=paired_interval(both, only_ours, only_baseline, neither),
             p_value=float(binomtest(only_ours, apart).pvalue) if apart else 1.0,
         )
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether interval and test agree that there is a difference."""
+        return self._is_unlikely and self._excludes_zero
+
+    @property
+    def is_open(self) -> bool:
+        """Whether interval and test disagree."""
+        return self._is_unlikely != self._excludes_zero
+
+    @property
+    def _is_unlikely(self) -> bool:
+        return self.p_value < LEVEL
+
+    @property
+    def _excludes_zero(self) -> bool:
+        return not self.interval95[0] <= 0 <= self.interval95[1]
 
 
 def paired_interval(

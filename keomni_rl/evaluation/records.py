@@ -50,7 +50,7 @@ def read_records(path: Path) -> list[Record]:
 def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     try:
         entries = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); wanted MMAU's array") from error
     for number, entry in enumerate(entries, start=1):
         yield f"{path}, entry {number}", entry
@@ -64,7 +64,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield where, json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) > 1:
                 return
             raise DataError(
@@ -81,7 +81,8 @@ def check_key(path: Path, records: Sequence[Record], key: str) -> None:
     if any(record.fields.get(key) is not None for record in records):
         return
     for other in OUTPUT_KEYS:
-        if num := sum(other in record.fields for record in records):
+        num = sum(record.fields.get(other) is not None for record in records)
+        if num and other != key:
             raise DataError(
                 f"{path}: no entry has a {key!r}, but {num} have a {other!r}; add --key {other}"
             )

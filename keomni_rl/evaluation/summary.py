@@ -1,6 +1,8 @@
 """A score with what is needed to trust it: interval, tables, version, what was missing."""
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -162,8 +164,22 @@ def _truncated(predictions: Iterable[Prediction]) -> int | None:
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    """Write ``summary.json``."""
-    path.write_text(json.dumps(summary.model_dump(), indent=2) + "\n")
+    """Write ``summary.json``; until it is whole, the one before it stays.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    aside = path.parent / f".{path.name}.partial"
+    try:
+        aside.write_text(json.dumps(summary.model_dump(), indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise DataError(
+            f"{path}: the summary cannot be written ({error.strerror}); wanted a file in a folder "
+            "that can be written to"
+        ) from error
 
 
 def read_summary(path: Path) -> Summary:

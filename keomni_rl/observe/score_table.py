@@ -1,7 +1,5 @@
 """A score as tables for the terminal: the verdict, what stands beside it, a comparison."""
 
-from collections.abc import Iterator
-
 from rich.markup import escape
 from rich.table import Table
 
@@ -10,12 +8,8 @@ from keomni_rl.evaluation.paired import Difference
 from keomni_rl.evaluation.position import PositionBias
 from keomni_rl.evaluation.shares import Share
 from keomni_rl.evaluation.summary import Summary
+from keomni_rl.observe.beside import Value, beside_verdict
 from keomni_rl.observe.table import NONE
-
-SCORERS = {
-    "strict": "strict: the choice, letter for letter",
-    "alphanumeric": "alphanumeric, as NeMo-RL scores",
-}
 
 
 def score_tables(summary: Summary) -> list[Table]:
@@ -46,8 +40,8 @@ def beside_table(summary: Summary) -> Table:
     table = Table(title="Beside the verdict, percent and counts")
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for name, value in (*_other_scores(summary), *_form(summary), *_counts(summary)):
-        table.add_row(name, value)
+    for words, value in beside_verdict(summary):
+        table.add_row(words, _value(value))
     return table
 
 
@@ -105,32 +99,10 @@ def _judged(summary: Summary) -> str:
     )
 
 
-def _other_scores(summary: Summary) -> Iterator[tuple[str, str]]:
-    for name, share in summary.other_scorers.items():
-        yield SCORERS[name], " ".join(_share(share))
-    if samples := summary.samples:
-        yield f"mean of {samples.num_samples} samples", " ".join(_share(samples.mean))
-        yield f"majority of {samples.num_samples} samples", " ".join(_share(samples.majority))
-
-
-def _form(summary: Summary) -> Iterator[tuple[str, str]]:
-    if summary.format is not None:
-        form = "<think> <answer>" if summary.think else "<answer>"
-        yield f"in the form {form}, nothing else", _percent(summary.format)
-    if summary.no_answer is not None:
-        yield "completions without answer tags", _percent(summary.no_answer)
-    if think := summary.think:
-        yield "words in a think, mean", f"{think.mean_words:.1f}"
-        if think.over_limit is not None:
-            yield f"thinks of {think.max_words} words or more", _percent(think.over_limit)
-
-
-def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
-    yield "questions without a prediction", str(summary.missing)
-    yield "questions that failed", str(summary.failed)
-    if summary.truncated is not None:
-        yield "completions cut off", str(summary.truncated)
-    yield "questions that list a choice twice", str(summary.duplicated_options)
+def _value(value: Value) -> str:
+    if isinstance(value, Share):
+        return " ".join(_share(value))
+    return _percent(value) if isinstance(value, float) else value
 
 
 def _share(share: Share) -> tuple[str, str]:

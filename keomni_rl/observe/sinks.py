@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.errors import DataError
 from keomni_rl.types import RolloutGroup
 
 
@@ -91,12 +92,33 @@ def _readable(rollout: RolloutGroup) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; a last line that a kill cut short is left out."""
+    """The objects of a JSONL file; a last line that a kill cut short is left out.
+
+    Raises:
+        DataError: a whole line is no JSON object.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    whole = lines[:-1]  # every complete line ends with a newline
-    return [json.loads(line) for line in whole if line]
+    whole = path.read_bytes().split(b"\n")[:-1]  # every complete line ends with a newline
+    return [
+        _object(f"{path}, line {number}", line)
+        for number, line in enumerate(whole, start=1)
+        if line.strip()
+    ]
+
+
+def _object(where: str, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where}: not a JSON object ({error}); wanted one a line, so mend or delete this line"
+        ) from error
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{where}: wanted a JSON object, got {found!r:.80}; mend or delete this line"
+        )
+    return found
 
 
 def _append(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:

@@ -11,8 +11,8 @@ NONE = "-"
 
 def evaluation_table(before: Summary, after: Summary | None = None) -> Table:
     """A table of accuracy by task and in total, the change, and the share in the asked format."""
-    how = f"temperature {before.temperature:g}" if before.temperature else "greedy"
-    table = Table(title=f"Accuracy on {before.n} questions ({before.mmau_version}, {how})")
+    how = ", ".join([before.mmau_version, *_sampling(before)])
+    table = Table(title=f"Accuracy on {before.n} questions ({how})")
     table.add_column("task")
     table.add_column("n", justify="right")
     table.add_column(_policy(before), justify="right")
@@ -28,6 +28,13 @@ def evaluation_table(before: Summary, after: Summary | None = None) -> Table:
         formats += [_figure(after.format), _change(before.format, after.format)]
     table.add_row("format", str(before.n), *formats)
     return table
+
+
+def _sampling(summary: Summary) -> list[str]:
+    """Nothing where it is not known."""
+    if summary.temperature is None:
+        return []
+    return ["greedy" if summary.temperature == 0 else f"temperature {summary.temperature:g}"]
 
 
 def _policy(summary: Summary) -> str:

@@ -80,7 +80,7 @@ def _load(name: str, place: str, folder: Path) -> ModuleType:
                 f"{folder} or in this environment; a file is named path/to/file.py:function"
             ) from error
         raise ConfigError(f"reward {name!r} cannot be imported: {place}: {error}") from error
-    except Exception as error:  # whatever the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         raise ConfigError(f"reward {name!r} cannot be imported: {place}: {error!r}") from error
 
 

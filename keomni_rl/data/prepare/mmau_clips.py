@@ -7,6 +7,7 @@ the folder always stands for a whole file.
 import io
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,15 +26,15 @@ class ClipFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._aside = folder.parent / ".partial"
         self._origins: dict[str, Path] = {}
         self.num_written = 0
 
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._aside, ignore_errors=True)
-            self._aside.mkdir()
+            self._aside = tempfile.TemporaryDirectory(
+                dir=self._folder.parent, prefix=".partial-", ignore_cleanup_errors=True
+            )
         except OSError as error:
             raise DataError(
                 f"{self._folder}: cannot be made ({error.strerror}); choose another --out"
@@ -46,7 +47,7 @@ class ClipFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.cleanup()
 
     def write(self, name: str, clip: bytes | Path | None) -> str:
         """Put a clip in place and say what was odd about it; nothing if it is plain.
@@ -65,15 +66,9 @@ class ClipFolder:
                 f"{self._origins[name]} and {clip} are two clips of one name; rename one of them"
             )
         self.num_written += 1
-        form = _format(clip)
-        if form is None:
-            self.put(self._folder / name, clip)
-            return UNREADABLE
-        if form in WAV_FORMATS or not name.lower().endswith(".wav"):
-            self.put(self._folder / name, clip)
-            return ""
-        self.put(self._folder / name, _as_wav(clip))
-        return f"{form} stream under the name of a wav, decoded"
+        content, odd = _told(name, clip)
+        self.put(self._folder / name, content)
+        return odd
 
     def put(self, target: Path, content: bytes | Path) -> None:
         """Write a file whole or not at all.
@@ -83,7 +78,7 @@ class ClipFolder:
         """
         if isinstance(content, Path) and target.exists() and target.samefile(content):
             return
-        aside = self._aside / target.name
+        aside = Path(self._aside.name) / target.name
         try:
             _place(aside, content)
             os.replace(aside, target)
@@ -104,12 +99,18 @@ def _place(path: Path, clip: bytes | Path) -> None:
         shutil.copyfile(clip, path)
 
 
-def _format(clip: bytes | Path) -> str | None:
-    """What libsndfile takes the content for, or None."""
+def _told(name: str, clip: bytes | Path) -> tuple[bytes | Path, str]:
+    """What a clip is to be written as, and what is odd about it.
+
+    The head of a damaged file may be sound, so that it is only found out while it is decoded.
+    """
     try:
-        return str(soundfile.info(_source(clip)).format)
+        form = str(soundfile.info(_source(clip)).format)
+        if form in WAV_FORMATS or not name.lower().endswith(".wav"):
+            return clip, ""
+        return _as_wav(clip), f"{form} stream under the name of a wav, decoded"
     except soundfile.LibsndfileError:
-        return None
+        return clip, UNREADABLE
 
 
 def _as_wav(clip: bytes | Path) -> bytes:

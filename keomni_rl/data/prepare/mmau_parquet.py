@@ -39,24 +39,29 @@ class ParquetFiles:
                 f"those of one, for example {paths[0].parent / splits[0]}-*.parquet"
             )
         self._paths = paths
-        self.num_rows = sum(_open(path).metadata.num_rows for path in paths)
+        self.num_rows = sum(map(_num_rows, paths))
         if not self.num_rows:
             raise DataError(f"{paths[0]}: holds no rows; download it again")
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any], bytes | None]]:
         """Where the row is, for errors; its record, untidied; its clip, if it is embedded."""
         for path in self._paths:
-            file = _open(path)
             number = 0
             try:
-                for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield _record(row, f"{path}, row {number}")
+                with _open(path) as file:
+                    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+                        for row in batch.to_pylist():
+                            number += 1
+                            yield _record(row, f"{path}, row {number}")
             except (pyarrow.ArrowException, OSError) as error:
                 raise DataError(
                     f"{path}: damaged after row {number} ({error}); download it again"
                 ) from error
+
+
+def _num_rows(path: Path) -> int:
+    with _open(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def _open(path: Path) -> "pyarrow.parquet.ParquetFile":
@@ -72,6 +77,7 @@ def _open(path: Path) -> "pyarrow.parquet.ParquetFile":
         and names & {ATTRIBUTES, "id"}
     )
     if not is_known:
+        file.close()
         raise DataError(
             f"{path}: has the columns {', '.join(file.schema_arrow.names)}; wanted those of MMAU: "
             f"context, instruction, choices, answer, {ATTRIBUTES}"
@@ -109,7 +115,7 @@ def _decoded(value: Any, kind: type, name: str, where: str) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: {name} is not JSON ({error})") from error
     if not isinstance(value, kind):
         raise DataError(f"{where}: {name} is {value!r:.80}, wanted a {kind.__name__.lower()}")

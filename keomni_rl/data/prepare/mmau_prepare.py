@@ -74,8 +74,8 @@ def prepare_mmau(
         advance: told of every entry that is done.
 
     Raises:
-        DataError: an entry is malformed, an id is used twice, there is no clip at all, or the
-            source itself is damaged. Clips already written stay.
+        DataError: an entry is malformed, an id is used twice, only some entries have an answer,
+            there is no clip at all, or the source itself is damaged. Clips already written stay.
     """
     first = next(source.entries)
     is_test = first.record.get("answer") in (None, "")
@@ -102,10 +102,11 @@ def prepare_mmau(
         in_order = [done[position] for position in sorted(done)]
         questions = [question for _, question in in_order]
         refuse_repeated_ids(questions, source.paths[0])
+        _refuse_mixture(questions, source, is_test=is_test)
         text = json.dumps([record for record, _ in in_order], indent=2, ensure_ascii=False)
         odd = notes.in_order()
         clips.put(file.with_suffix(".notes.json"), json.dumps(odd, indent=2).encode() + b"\n")
-        clips.put(file, text.encode() + b"\n")
+        clips.put(file, text.encode(errors="replace") + b"\n")
     return Prepared(
         file=file,
         version=find_version(questions),
@@ -113,6 +114,16 @@ def prepare_mmau(
         odd=odd,
         notes=file.with_suffix(".notes.json"),
     )
+
+
+def _refuse_mixture(questions: Sequence[Question], source: Source, *, is_test: bool) -> None:
+    num_open = sum(question.answer is None for question in questions)
+    if num_open != (len(questions) if is_test else 0):
+        raise DataError(
+            f"{source.paths[0]}: {num_open} entries come without an answer and "
+            f"{source.num_questions - num_open} with one; wanted one split, test-mini (all have "
+            "one) or test (none has)"
+        )
 
 
 def _tidy(entry: Entry, folder: str, notes: _Notes) -> dict[str, Any] | None:

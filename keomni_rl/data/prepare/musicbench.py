@@ -18,6 +18,7 @@ from keomni_rl.data.prepare.music_labels import KINDS, LabelKind
 from keomni_rl.data.prepare.musicbench_compat import QUESTIONS, compat_choices
 from keomni_rl.data.prepare.question_writer import QuestionWriter
 from keomni_rl.data.prepare.raw_rows import (
+    MALFORMED,
     Advance,
     RawFormat,
     UnusableRowError,
@@ -92,11 +93,19 @@ def _asked(
 ) -> list[tuple[str, str]]:
     """Kind and location of each question that a row is asked; none if it names no clip."""
     try:
-        location = wanted_text(wanted_object(row), "location")
+        location = _wanted_location(row)
     except UnusableRowError as error:
         writer.skip(number, "", error.reason, error.detail)
         return []
     return [(name, location) for name in kinds]
+
+
+def _wanted_location(row: Any) -> str:
+    location = wanted_text(wanted_object(row), "location")
+    has_half_pair = any("\ud800" <= character <= "\udfff" for character in location)
+    if has_half_pair or not PurePosixPath(location).name:
+        raise UnusableRowError(MALFORMED, f"'location' is {location!r:.80}, wanted a file's path")
+    return location
 
 
 def _label(kind: LabelKind, row: Mapping[str, Any], min_keyprob: float) -> str:

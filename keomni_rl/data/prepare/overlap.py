@@ -119,7 +119,11 @@ def find_overlap(
 
 
 def write_overlap(path: Path, report: OverlapReport) -> None:
-    """Write every pair, then every file that was not compared, as a line of JSON each."""
+    """Write every pair, then every file that was not compared, as a line of JSON each.
+
+    Raises:
+        DataError: the disk does not take it.
+    """
     rows: list[dict[str, str | float]] = [
         {
             "training": str(pair.training),
@@ -135,8 +139,11 @@ def write_overlap(path: Path, report: OverlapReport) -> None:
         for clip, reason in report.not_compared.items()
     ]
     aside = path.with_name(f".{path.name}.part")
-    aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    os.replace(aside, path)
+    try:
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        os.replace(aside, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); make room") from error
 
 
 def _fingerprints(

@@ -9,17 +9,17 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from keomni_rl.data.prepare.audio_folder import AudioFolder
-from keomni_rl.data.prepare.raw_rows import MALFORMED, UnusableRowError
+from keomni_rl.data.prepare.question_line import checked_line
+from keomni_rl.data.prepare.raw_rows import UnusableRowError
 from keomni_rl.data.prepare.selection import Fate, Selection, Staged, choose
-from keomni_rl.data.prompts import RESERVED
-from keomni_rl.data.questions import MAX_LINE_BYTES, parse_question
 from keomni_rl.errors import DataError
 
 
@@ -53,7 +53,9 @@ class QuestionWriter:
             written = writer.finish(Selection(sample=5000))
     """
 
-    def __init__(self, out: Path, *, audio: Path, raw: Path, kind_key: str) -> None:
+    def __init__(
+        self, out: Path, *, audio: Path, raw: Path, kind_key: str, holds_out: bool = False
+    ) -> None:
         """Check where to write.
 
         Args:
@@ -61,10 +63,12 @@ class QuestionWriter:
             audio: folder of the clips.
             raw: the file that is read.
             kind_key: key of a row by which questions are counted.
+            holds_out: whether the selection will hold out questions.
 
         Raises:
-            DataError: ``out`` is no name for a JSONL file, would overwrite what is read, or is
-                where the audio is not inside its folder.
+            DataError: ``out`` is no name for a JSONL file, is a folder, would overwrite what is
+                read, is where the audio is not inside its folder, or belongs to questions that an
+                earlier call held out.
         """
         if out.suffix != ".jsonl":
             raise DataError(f"--out {out}: wanted a name that ends in .jsonl")
@@ -72,8 +76,13 @@ class QuestionWriter:
         self._out = out
         self._heldout = out.with_suffix(".heldout.jsonl")
         self._skipped = out.with_suffix(".skipped.jsonl")
-        if raw.resolve() in (p.resolve() for p in (out, self._heldout, self._skipped)):
-            raise DataError(f"--out {out}: would overwrite {raw}; give another name")
+        for path in (out, self._heldout, self._skipped, out.with_suffix(".overlap.jsonl")):
+            if path.resolve() == raw.resolve():
+                raise DataError(f"--out {out}: would overwrite {raw}; give another name")
+            if path.is_dir():
+                raise DataError(f"--out {out}: {path} is a folder; give another name")
+        if not holds_out:
+            self._refuse_earlier_heldout()
         self._raw = raw
         self._kind_key = kind_key
         self._questions: list[Staged] = []
@@ -100,9 +109,27 @@ class QuestionWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._rows.close()
-        self._list.close()
+        for file in (self._rows, self._list):
+            with suppress(OSError):  # what is wanted of them was written out before
+                file.close()
         self._aside.cleanup()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"--out {self._out}: cannot be written ({error.strerror}); make room or choose "
+                "another place, then run this again"
+            ) from error
+
+    def _refuse_earlier_heldout(self) -> None:
+        if self._heldout.exists():
+            raise DataError(
+                f"{self._heldout}: was held out by an earlier call, and training would now hear "
+                "its clips; give --heldout, or remove the file"
+            )
 
     def _open(self, name: str) -> IO[bytes]:
         return (Path(self._aside.name) / name).open("w+b")
@@ -119,18 +146,20 @@ class QuestionWriter:
 
         Raises:
             UnusableRowError: training would refuse it, or the same question was taken before.
+            DataError: the disk does not take it.
         """
         content = hash((row["audio"], row["question"], row["answer"], *sorted(row["choices"])))
         if content in self._contents and not may_repeat:
             raise UnusableRowError("duplicate", "the same question on the same clip")
         name = self._unused(row["id"])
-        line = _checked_line(row | {"id": name}, self.audio.base)
+        line = checked_line(row | {"id": name}, self.audio.base)
+        with self._writing():
+            self._rows.write(line)
         self._contents.add(content)
         self._ids.add(name)
         place = row["choices"].index(row["answer"]) + 1
         kind = str(row.get(self._kind_key, ""))
         self._questions.append(Staged(number, name, row["audio"], kind, place))
-        self._rows.write(line)
 
     def _unused(self, name: str) -> str:
         candidate, times = name, 1
@@ -150,7 +179,8 @@ class QuestionWriter:
         """
         self._reasons[reason] += 1
         record = {"row": number, "id": name, "reason": reason, "detail": detail}
-        self._list.write(json.dumps(record).encode() + b"\n")
+        with self._writing():
+            self._list.write(json.dumps(record).encode() + b"\n")
 
     def audio_paths(self) -> list[Path]:
         """The clips of all questions taken so far, each once, as absolute paths."""
@@ -166,16 +196,14 @@ class QuestionWriter:
         """
         if not self._questions:
             raise DataError(f"{self._raw}: {self.audio.complaint or self._why_nothing()}")
-        if not selection.heldout and self._heldout.exists():
-            raise DataError(
-                f"{self._heldout}: was held out by an earlier call, and training would now hear "
-                "its clips; give --heldout, or remove the file"
-            )
+        if not selection.heldout:
+            self._refuse_earlier_heldout()
         dropped = {q.audio for q in self._questions if self.audio.base / q.audio in selection.drop}
         fates = choose(self._questions, selection, dropped)
         if Fate.TRAIN not in fates:
             raise DataError(f"{self._raw}: every question's {Fate.OVERLAP}; nothing is left")
-        self._write_parts(fates, with_heldout=selection.heldout > 0)
+        with self._writing():
+            self._write_parts(fates, with_heldout=selection.heldout > 0)
         return self._count(fates)
 
     def _why_nothing(self) -> str:
@@ -197,6 +225,7 @@ class QuestionWriter:
         aside = Path(self._aside.name)
         os.replace(aside / "skipped", self._skipped)
         if with_heldout:
+            self._out.unlink(missing_ok=True)  # it may hold what is held out from now on
             os.replace(aside / "heldout", self._heldout)
         os.replace(aside / "train", self._out)
 
@@ -215,18 +244,3 @@ class QuestionWriter:
             kinds=dict(Counter(question.kind for question in train).most_common()),
             places=dict(sorted(Counter(question.place for question in train).items())),
         )
-
-
-def _checked_line(row: Mapping[str, Any], base: Path) -> bytes:
-    """The row as a line that training accepts."""
-    try:
-        parse_question(row, base, f"question {row['id']}")
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    except (DataError, UnicodeEncodeError) as error:
-        raise UnusableRowError(MALFORMED, str(error)) from error
-    if len(line) > MAX_LINE_BYTES:
-        raise UnusableRowError(MALFORMED, f"over {MAX_LINE_BYTES} bytes")
-    for text in (row["question"], *row["choices"]):
-        if found := [piece for piece in RESERVED if piece in text]:
-            raise UnusableRowError("reserved text", f"{text!r:.200} holds {found[0]!r}")
-    return line

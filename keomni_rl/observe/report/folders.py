@@ -75,10 +75,11 @@ def spaced(items: Sequence[T], most: int) -> list[T]:
 
 def _training_run(folder: Path, config: RunConfig | None, notes: tuple[str, ...]) -> TrainingRun:
     summaries = sorted((folder / "evaluation").glob("step_*/summary.json"))
-    steps = spaced(sorted((folder / "rollouts").glob("step_*.jsonl")), MAX_GROUPS)
+    files = sorted((folder / "rollouts").glob("step_[0-9]*.jsonl"))
+    steps = [(f.stem.removeprefix("step_"), f) for f in files]
     rollouts = [
-        {"step": int(file.stem.removeprefix("step_")), **group}
-        for file in steps
+        {"step": int(step), **group}
+        for step, file in spaced([(s, f) for s, f in steps if s.isdecimal()], MAX_GROUPS)
         for group in read_lines(file)
     ]
     return TrainingRun(
@@ -94,7 +95,7 @@ def _training_run(folder: Path, config: RunConfig | None, notes: tuple[str, ...]
 
 def _inside_a_run(folder: Path) -> EvaluationRun:
     """An evaluation without a configuration of its own; that of the run around it counts."""
-    run = folder.parents[1]
+    run = folder.parent.parent
     if "train" in _sections(run / "config.yaml"):
         found = _config(RunConfig, run / "config.yaml")
         return read_evaluation(folder, f"{run.name}/{folder.name}", *found)

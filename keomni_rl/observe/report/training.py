@@ -159,5 +159,5 @@ def _group(group: Mapping[str, Any]) -> dict[str, Any]:
         for completion in group["completions"]
         for parts in [split_completion(completion["text"])]
     ]
-    has_wrong = any(c["breakdown"].get("accuracy", 0) <= 0 for c in shown)
+    has_wrong = any(c["breakdown"].get("accuracy", 1) <= 0 for c in shown)
     return {**group, "completions": shown, "has_wrong": has_wrong}

@@ -142,3 +142,32 @@ def test_overlap_options_are_checked_before_anything_is_read(tmp_path, keomni):
     assert code == 2
     assert "none: wanted a folder of audio or MMAU's JSON" in error
     assert not out.exists()
+
+
+def test_a_sample_is_told_from_the_candidates_that_were_compared(tmp_path, keomni):
+    mmau, raw, out = write_mmau(tmp_path), write_avqa(tmp_path), tmp_path / "train.jsonl"
+    words = ("avqa", raw, "--audio", tmp_path / "wavs", "--out", out, "--overlap", mmau)
+    code, said, _ = keomni(*words, "--sample", "1")
+    assert code == 0
+    assert f"1 of 3 candidate clips occur in {mmau} (3 clips)" in said
+    assert "on clips │ 1" in said
+
+
+def test_brackets_in_names_are_printed_as_they_are(tmp_path, keomni):
+    folder = tmp_path / "data[old]"
+    out = folder / "out[bold]"
+    code, said, _ = keomni("mmau", write_mmau(folder), "--out", out)
+    assert code == 0
+    assert f"wrote {out / 'mmau-test-mini.json'}" in said
+    assert f"ids of all these: {out / 'mmau-test-mini.notes.json'}" in said
+    raw = write_avqa(folder)
+    rows = json.loads(raw.read_text())
+    rows[0]["question_relation"] = "[red]Both"
+    raw.write_text(json.dumps(rows))
+    train = folder / "train[b].jsonl"
+    words = ("avqa", raw, "--audio", folder / "wavs", "--out", train, "--all-relations")
+    code, said, _ = keomni(*words)
+    assert code == 0
+    assert f"wrote {train}" in said
+    assert f"wrote {folder / 'train[b].skipped.jsonl'}" in said
+    assert "[red]Both" in said

@@ -72,7 +72,7 @@ def test_the_tables_say_what_the_score_is_and_of_what(files):
         ("all", "12", "75.00", "[46.8, 91.1]"),
         ("strict: the choice, letter for letter", "75.00 [46.8, 91.1]"),
         ("alphanumeric, as NeMo-RL scores", "75.00 [46.8, 91.1]"),
-        ("in the form <think> <answer>, nothing else", "91.67"),
+        ("in the asked form, nothing around it", "91.67"),
         ("words in a think, mean", "3.0"),
         ("thinks of 50 words or more", "0.00"),
         ("questions without a prediction", "1"),
@@ -116,20 +116,20 @@ def test_json_and_the_file_are_the_same_summary(files):
 def test_two_files_are_compared_in_words(files):
     result = score("good.json", "--compare", "bad.json")
     assert "good.json (ours) against bad.json (baseline)" in result.stdout
-    assert "good.json is better than bad.json by 50.0 points [" in result.stdout
+    assert "good.json scores 50.0 points above bad.json [" in result.stdout
     assert "p = 0.031: these 12 questions show a difference" in result.stdout
     compared = json.loads(score("bad.json", "--compare", "good.json", "--json").stdout)
     assert (compared["total"]["difference"], compared["total"]["only_baseline"]) == (-0.5, 6)
     assert list(compared["by_task"]) == ["sound", "music", "speech"]
     words = ["good.json", "--compare", "theirs.json", "--compare-key", "model_prediction"]
-    assert "theirs.json is better than good.json by 25.0 points" in score(*words).stdout
+    assert "theirs.json scores 25.0 points above good.json" in score(*words).stdout
 
 
 def test_files_of_one_name_are_told_apart_by_their_paths(files):
     (files / "old").mkdir()
     (files / "old" / "good.json").write_text((files / "bad.json").read_text())
     result = score("good.json", "--compare", "old/good.json")
-    assert "good.json is better than old/good.json" in result.stdout
+    assert "good.json scores 50.0 points above old/good.json" in result.stdout
 
 
 def test_other_questions_are_refused(files):
@@ -153,10 +153,23 @@ def test_predictions_alone_are_counted(files):
 
 
 def test_flags_that_do_not_go_together_are_refused(files):
-    with pytest.raises(ConfigError, match="--official only prints"):
-        score("good.json", "--official", "--json")
+    for flag in (
+        ["--json"],
+        ["--think"],
+        ["--no-think"],
+        ["--think-max-words", "0"],
+        ["--compare", "bad.json"],
+        ["--compare-key", "model_output"],
+        ["--out", "s.json"],
+    ):
+        with pytest.raises(ConfigError, match="--official only prints"):
+            score("good.json", "--official", *flag)
+    with pytest.raises(ConfigError, match="--compare-key is of another file"):
+        score("good.json", "--compare-key", "model_output")
     with pytest.raises(ConfigError, match="there is no folder nowhere"):
         score("good.json", "--out", "nowhere/summary.json")
+    with pytest.raises(ConfigError, match=r"--out \.: this is a folder; name a file"):
+        score("good.json", "--out", ".")
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(files, monkeypatch, capsys):

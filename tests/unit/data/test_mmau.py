@@ -1,4 +1,5 @@
 import json
+import resource
 
 import pytest
 
@@ -142,3 +143,58 @@ def test_a_version_is_told_from_one_of_the_same_ids_with_other_text(tmp_path, mo
     assert (
         find_version(read_mmau(write(tmp_path, *[r | {"category": "x"} for r in records]))) == "v9"
     )
+
+
+@pytest.mark.parametrize("key", ["category", "sub-category"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(["Counting", "Rhythm"], "Counting, Rhythm"), (None, ""), (3, "3"), ({"a": 1}, "{'a': 1}")],
+)
+def test_what_scores_are_grouped_by_is_text(tmp_path, key, value, text):
+    (question,) = read_mmau(write(tmp_path, RECORD | {key: value}))
+    assert question.extra[key] == text
+    assert question.extra["record"][key] == value
+
+
+@pytest.mark.parametrize("audio_id", ["a\0.wav", "x" * 300 + ".wav", "\ud800.wav"])
+def test_an_audio_id_that_can_be_no_file_is_named(tmp_path, audio_id):
+    path = write(tmp_path, RECORD, RECORD | {"id": "b", "audio_id": audio_id})
+    with pytest.raises(DataError, match=r"mmau.json, entry 2: audio_id '.* names no file"):
+        read_mmau(path)
+
+
+def test_a_number_of_too_many_digits_is_no_json(tmp_path):
+    path = tmp_path / "mmau.json"
+    path.write_text('[{"id": ' + "9" * 5_000 + "}]")
+    with pytest.raises(DataError, match="mmau.json: not JSON"):
+        read_mmau(path)
+
+
+def test_half_a_surrogate_pair_does_not_cost_the_predictions(tmp_path):
+    questions = read_mmau(write(tmp_path, RECORD | {"id": "\udfff", "question": "\ud800?"}))
+    assert find_version(questions) == "custom"
+    said = Prediction(
+        id="\udfff", model_output="c\ud800t", model_output_raw="é", finish_reason="stop"
+    )
+    write_predictions(tmp_path / "out.json", questions, {"\udfff": said})
+    (record,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (record["question"], record["model_output"]) == ("??", "c?t")
+    assert record["model_output_raw"] == "é"
+
+
+def test_predictions_that_the_disk_does_not_take_leave_the_earlier_ones(tmp_path):
+    questions = read_mmau(write(tmp_path, RECORD))
+    path = tmp_path / "out.json"
+    write_predictions(path, questions, {})
+    before = path.read_bytes()
+    long = Prediction(
+        id="a", model_output="x" * 200_000, model_output_raw="", finish_reason="length"
+    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_predictions(path, questions, {"a": long})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before

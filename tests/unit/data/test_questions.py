@@ -75,6 +75,7 @@ def test_byte_order_mark_and_crlf_are_read(tmp_path):
 
 BAD = [
     ("{oops", "line 2: not a JSON object"),
+    ("9" * 5_000, "line 2: not a JSON object"),
     ([1, 2], "line 2: wanted an object"),
     ({k: v for k, v in GOOD.items() if k != "answer"}, "line 2: no 'answer'"),
     (GOOD | {"choices": "x"}, "line 2: 'choices' is 'x', wanted a list"),

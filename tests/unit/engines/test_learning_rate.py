@@ -1,7 +1,7 @@
 import pytest
 
 from keomni_rl.config.schema import LearnerConfig
-from keomni_rl.engines.learner import GuardedAdamW, learning_rate
+from keomni_rl.engines.learner import guard, learning_rate
 
 
 def rates(steps, **settings):
@@ -27,7 +27,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
     from keomni_rl.errors import NonFiniteLossError
 
     param = torch.nn.Parameter(torch.ones(3))
-    optimizer = GuardedAdamW([param], lr=0.1, weight_decay=0.0)
+    optimizer = guard(torch.optim.AdamW([param], lr=0.1, weight_decay=0.0))
     param.grad = torch.tensor([0.0, float("inf"), 0.0])
     with pytest.raises(NonFiniteLossError, match="NaN or infinite"):
         optimizer.step()

@@ -82,18 +82,18 @@ def words(**counts) -> str:
 
 def test_the_finding_is_a_sentence():
     assert words(both=600, only_ours=60, only_baseline=48, neither=292) == (
-        "new is better than old by 1.2 points [-0.8, 3.2], p = 0.29: no difference is shown by "
+        "new scores 1.2 points above old [-0.8, 3.2], p = 0.29: no difference is shown by "
         "these 1000 questions"
     )
     assert words(both=600, only_ours=50, only_baseline=110, neither=240) == (
-        "old is better than new by 6.0 points [3.5, 8.5], p < 0.0001: these 1000 questions show a "
+        "old scores 6.0 points above new [3.5, 8.5], p < 0.0001: these 1000 questions show a "
         "difference"
     )
     assert words(both=5, only_ours=2, only_baseline=2, neither=1).startswith(
         "new and old score the same ["
     )
     assert words(both=1, only_ours=1, only_baseline=7, neither=12) == (
-        "old is better than new by 28.6 points [2.6, 50.7], p = 0.07: these 21 questions leave it "
+        "old scores 28.6 points above new [2.6, 50.7], p = 0.07: these 21 questions leave it "
         "open, for interval and exact test disagree"
     )
 
@@ -108,6 +108,28 @@ def test_different_questions_are_refused_with_counts(ask):
     assert "1 of the shared have another text, choices or answer: c;" in str(caught.value)
     with pytest.raises(DataError, match="1 in both, 0 only in new.json, 1 only in old.json;"):
         check_same_questions(ours[:1], ours[:2], names)
+
+
+@pytest.mark.parametrize(
+    ("only_ours", "only_baseline", "is_shown", "is_open"),
+    [(60, 48, False, False), (50, 110, True, False), (0, 0, False, False)],
+)
+def test_a_difference_is_shown_where_interval_and_test_agree(
+    only_ours, only_baseline, is_shown, is_open
+):
+    found = Difference.of(both=600, only_ours=only_ours, only_baseline=only_baseline, neither=292)
+    assert (found.is_shown, found.is_open) == (is_shown, is_open)
+
+
+def test_interval_and_test_may_disagree():
+    found = Difference.of(both=1, only_ours=1, only_baseline=7, neither=12)  # p = 18 / 256
+    assert (found.is_shown, found.is_open) == (False, True)
+    assert "is_shown" not in found.model_dump()
+
+
+def test_without_questions_there_is_nothing_to_compare():
+    with pytest.raises(DataError, match="no questions to compare by; new and old hold none"):
+        compare([], {}, {}, names=("new", "old"))
 
 
 def test_without_answers_there_is_nothing_to_compare(ask):

@@ -162,6 +162,9 @@ def test_a_malformed_entry_is_named(write, change, message):
         ('{"id": "a"}\nnonsense\n', "line 2: not a JSON object"),
         ("nonsense", "line 1: not a JSON object"),
         ("[" * 100_000, "not JSON"),
+        ("[" + "9" * 5000 + "]", "not JSON"),
+        ('{"id": ' + "9" * 5000 + "}\n", "line 1: not a JSON object"),
+        ('{"id": ' + "[" * 100_000 + "\n", "line 1: not a JSON object"),
     ],
 )
 def test_a_file_that_is_no_predictions_is_named(tmp_path, text, message):
@@ -177,6 +180,16 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a text file"):
         read_prediction_file(tmp_path / "bad.json", key="model_output")
+
+
+def test_a_key_that_is_null_everywhere_is_not_named_as_the_way_out(write):
+    rows = [without(ROW, "model_output") | {"model_output": None, "model_prediction": None}]
+    for key in ("model_output", "model_prediction"):
+        with pytest.raises(DataError, match=f"none of 1 entries has a '{key}' to judge"):
+            read_prediction_file(write(rows), key=key)
+    rows = [*rows, rows[0] | {"id": "other", "model_prediction": "dog"}]
+    with pytest.raises(DataError, match="but 1 have a 'model_prediction'; add --key"):
+        read_prediction_file(write(rows), key="model_output")
 
 
 def test_what_misleads_a_score_is_told(write):

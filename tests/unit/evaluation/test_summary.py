@@ -37,6 +37,16 @@ def test_missing_and_failed_count_as_wrong_and_are_counted(ask, say, tmp_path):
     assert read_summary(tmp_path / "summary.json") == summary
 
 
+def test_a_summary_that_cannot_be_written_leaves_nothing_behind(ask, say, tmp_path):
+    summary = summarise([ask("a")], {"a": say("a", "dog")}, **KNOWN)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    for path in (tmp_path / "folder", tmp_path / "none" / "s.json", tmp_path / "file" / "s.json"):
+        with pytest.raises(DataError, match=f"{path}: the summary cannot be written"):
+            write_summary(path, summary)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+
+
 def test_groups_come_in_the_official_order(ask, say):
     rows = [("speech", "medium", "B"), ("sound", "hard", "A"), ("sound", "medium", "")]
     questions = [

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+
+from keomni_rl.errors import DataError
 from keomni_rl.observe.sinks import MetricsWriter, read_lines, truncate_metrics, write_event
 
 
@@ -26,6 +29,26 @@ def test_a_line_that_a_kill_cut_short_is_left_out_and_mended(tmp_path):
     truncate_metrics(tmp_path, 5)
     MetricsWriter(tmp_path, tensorboard=False).write(2, {"a/b": 2.0})
     assert steps(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 2, "a/',
+        b'{"step": ' + b"9" * 5000 + b"}",
+        b'{"step": ' + b"[" * 100_000,
+        b'{"step": "\xff"}',
+        b"[2]",
+    ],
+)
+def test_a_whole_line_that_is_no_object_is_named(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .*a JSON object.*this line"):
+        read_lines(path)
+    with pytest.raises(DataError, match="line 2"):
+        truncate_metrics(tmp_path, 1)
+    assert path.read_bytes().count(b"\n") == 3
 
 
 def test_nothing_to_truncate_is_fine(tmp_path):

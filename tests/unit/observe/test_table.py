@@ -8,7 +8,8 @@ from keomni_rl.evaluation.paired import Difference
 from keomni_rl.evaluation.samples import SampleFigures
 from keomni_rl.evaluation.shares import Share
 from keomni_rl.evaluation.summary import Summary
-from keomni_rl.observe.score_table import comparison_table, score_tables
+from keomni_rl.observe.report.beside import beside_rows
+from keomni_rl.observe.score_table import beside_table, comparison_table, score_tables
 from keomni_rl.observe.table import evaluation_table
 
 
@@ -45,6 +46,8 @@ def test_a_model_without_versions_at_a_temperature():
     text = shown(evaluation_table(fixed))
     assert "temperature 0.7" in text
     assert "policy" not in text
+    unknown = shown(evaluation_table(summary(Share.of(4, 10), temperature=None)))
+    assert "Accuracy on 10 questions (v05.15.25)" in unknown
 
 
 def test_without_answers_there_are_dashes():
@@ -62,6 +65,25 @@ def test_several_samples_are_rows_beside_the_verdict():
     assert "mean of 8 samples" in text
     assert "60.00 [31.3, 83.2]" in text
     assert "cut off" not in text
+
+
+def test_terminal_and_page_say_the_same_beside_the_verdict():
+    share = Share.of(4, 10)
+    held = summary(share, other_scorers={"strict": share}, format=0.125, no_answer=0.25)
+    rows = beside_rows([held, summary(share, format=None)])
+    assert rows == {
+        "strict: the choice, letter for letter": [share, "-"],
+        "in the asked form, nothing around it": ["12.5%", "-"],
+        "completions without answer tags": ["25.0%", "-"],
+        "questions without a prediction": ["0", "0"],
+        "questions that failed": ["0", "0"],
+        "completions cut off": ["0", "0"],
+        "questions that list a choice twice": ["0", "0"],
+    }
+    lines = shown(beside_table(held)).splitlines()
+    cells = ["40.00 [16.8, 68.7]", "12.50", "25.00", "0", "0", "0", "0"]
+    found = [[c.strip() for c in line.split("\u2502")[1:3]] for line in lines if "\u2502" in line]
+    assert found == [list(pair) for pair in zip(rows, cells, strict=True)]
 
 
 def test_names_are_text_whatever_brackets_they_hold():

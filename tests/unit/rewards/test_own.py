@@ -219,3 +219,10 @@ def test_a_reward_that_cannot_be_found_is_named(name, message, folder):
         find_reward(name, folder)
     assert str(raised.value).startswith(f"reward {name!r}")
     assert message.format(folder=folder) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["program_of_a_user:f", "program_of_a_user.py:f"])
+def test_a_module_that_ends_the_program_is_named(name, folder):
+    (folder / "program_of_a_user.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ConfigError, match=r"cannot be imported: program_of.*: SystemExit\(3\)"):
+        find_reward(name, folder)

@@ -37,7 +37,13 @@ def convert(folder: Path, rows: list, *, selection=ALL, without=(), **how) -> Wr
             (folder / r["audio_path"]).write_bytes(b"RIFF")
     raw = folder / "data.jsonl"
     raw.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
-    with QuestionWriter(folder / "train.jsonl", audio=folder, raw=raw, kind_key=KIND_KEY) as writer:
+    with QuestionWriter(
+        folder / "train.jsonl",
+        audio=folder,
+        raw=raw,
+        kind_key=KIND_KEY,
+        holds_out=selection.heldout > 0,
+    ) as writer:
         convert_audiomcq(raw, writer, **how)
         return writer.finish(selection)
 

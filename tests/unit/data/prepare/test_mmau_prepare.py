@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -210,13 +211,13 @@ def test_the_samples_of_an_mp3_stream_survive(tmp_path):
     assert np.abs(got - wanted).max() < 1e-4
 
 
-def test_running_again_gives_the_same_and_mends_what_was_cut_off(tmp_path):
+def test_running_again_gives_the_same_mends_what_was_cut_off_and_takes_nobodys_folder(tmp_path):
     paths, audio = from_json(tmp_path)
     prepare(tmp_path, paths, audio)
     out = tmp_path / "out"
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     (out / ".partial").mkdir()
-    (out / ".partial" / "a.wav").write_bytes(b"half")
+    (out / ".partial" / "a.wav").write_bytes(b"somebody's")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     (out / "test-mini-audios" / "b.wav").unlink()
     (out / "mmau-test-mini.json").unlink()
     prepare(tmp_path, paths, audio)
@@ -243,6 +244,38 @@ def test_missing_and_broken_clips_are_named_and_the_questions_stay(tmp_path):
     assert prepared.odd["clip missing"] == ["c"]
     assert prepared.odd["clip cannot be decoded, kept as it is"] == ["b"]
     assert len(read_mmau(prepared.file)) == 4
+
+
+@pytest.mark.parametrize("form", ["FLAC", "MP3"])
+@pytest.mark.parametrize("source", ["folder", "archive"])
+def test_a_stream_that_is_damaged_after_its_head_is_kept_and_named(tmp_path, form, source):
+    clip = sound(form, rate_hz=44_100)
+    middle = len(clip) // 2
+    damaged = clip[:middle] if form == "FLAC" else clip[:500] + b"\x00\xff" * middle
+    assert soundfile.info(io.BytesIO(damaged)).format == form
+    clips = CLIPS | {"b": damaged}
+    path = write_json(tmp_path, clips=clips)
+    packed = write_archive(tmp_path / "c.tar.gz", packed_clips(clips))
+    prepared = prepare(tmp_path, [path], packed if source == "archive" else None)
+    assert prepared.odd["clip cannot be decoded, kept as it is"] == ["b"]
+    assert (tmp_path / "out" / "test-mini-audios" / "b.wav").read_bytes() == damaged
+    assert len(read_mmau(prepared.file)) == 4
+
+
+@pytest.mark.parametrize("first_has_one", [True, False])
+def test_a_mixture_of_splits_is_refused_with_its_counts(tmp_path, first_has_one):
+    both = [[record("a"), record("b")], [record("c", answer=None)]]
+    answered, kept_back = both
+    records = answered + kept_back if first_has_one else kept_back + answered
+    message = "1 entries come without an answer and 2 with one"
+    with pytest.raises(DataError, match=message):
+        prepare(tmp_path, [write_json(tmp_path, records)])
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_half_a_surrogate_pair_ends_nothing(tmp_path):
+    prepared = prepare(tmp_path, [write_json(tmp_path, [record("a", question="\ud800!")])])
+    assert read_mmau(prepared.file)[0].question == "?!"
 
 
 def test_an_answer_that_is_no_choice_leaves_the_question_out(tmp_path):
@@ -284,6 +317,7 @@ def test_questions_without_answers_are_the_test_split(tmp_path, answer):
         ({"other_attributes": "[]"}, r"row 2: other_attributes is \[\], wanted a mapping"),
         ({"other_attributes": '{"task": "sound"}'}, r"row 2: the id is None"),
         ({"other_attributes": '{"id": "../a"}'}, r"row 2: the id is '../a'"),
+        ({"other_attributes": '{"id": ' + "9" * 5_000 + "}"}, r"row 2: other_attributes is not J"),
         ({"choices": None}, r"row 2: choices is None, wanted a list"),
         ({"instruction": None}, r"row 2: 'question' is None"),
         ({"other_attributes": '{"id": "b"}'}, r"row 2: no 'task'"),
@@ -380,6 +414,25 @@ def test_what_is_no_parquet_of_mmau_is_named(tmp_path):
     for split in ("test", "test_mini"):
         write_parquet(tmp_path / "both" / f"{split}-00000-of-00001.parquet", [row])
     refused(r"several splits \(test, test_mini\)", tmp_path / "both")
+
+
+def test_parquet_files_are_closed(tmp_path):
+    def num_open():
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        return sum(os.path.exists(link) and ".parquet" in os.readlink(link) for link in links)
+
+    paths, audio = from_shards(tmp_path)
+    source = open_source(paths, audio)
+    assert num_open() == 0
+    next(source.entries)
+    assert num_open() == 1
+    assert len(list(source.entries)) == 3
+    assert num_open() == 0
+    other = write_parquet(tmp_path / "other.parquet", [{"text": "x"}])
+    with pytest.raises(DataError, match="has the columns text") as error:
+        open_source([other], None)
+    assert error.value.args  # the traceback, and with it the reader, is still alive
+    assert num_open() == 0
 
 
 def test_damage_within_a_parquet_file_is_named(tmp_path):

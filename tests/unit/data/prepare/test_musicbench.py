@@ -194,6 +194,7 @@ def test_missing_clips_are_counted_and_other_formats_found(tmp_path):
     [
         ([GOOD, "{oops"], "line 2: not JSON .*wanted MusicBench's file, one object a line"),
         ([GOOD, "", "\x00\xff"], "line 3: not JSON"),
+        ([GOOD, "9" * 5_000], "line 2: not JSON"),
         (
             ["[" + json.dumps(GOOD) + "]"],
             "a JSON array; wanted MusicBench's file, one object a line",
@@ -366,3 +367,11 @@ def test_compat_asks_again_for_each_row_under_an_id_of_its_own(tmp_path):
     assert len(QuestionFile(tmp_path / "q.jsonl")) == 3
     convert(tmp_path, [GOOD] * 3, compat=True, kinds=["key"], seed=1)
     assert questions(tmp_path) == found
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize("location", [".", "/", "./", "a\ud800.wav", "\udfff"])
+def test_a_location_that_names_no_file_is_counted(tmp_path, location, compat):
+    rows = [GOOD | {"location": location}, GOOD]
+    written = convert(tmp_path, rows, compat=compat, clips=["data/abc.wav"])
+    assert (written.num_train, written.reasons) == (3, {"malformed": 1})

@@ -140,3 +140,10 @@ def test_the_list_has_every_pair_and_every_clip_that_was_not_compared(tmp_path):
     }
     assert second == {"not_compared": str(tmp_path / "x.wav"), "reason": "x.wav: empty"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_list_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "q.overlap.jsonl").mkdir()
+    report = OverlapReport(pairs=[], num_training=0, num_evaluation=0)
+    with pytest.raises(DataError, match="q.overlap.jsonl: cannot be written"):
+        write_overlap(tmp_path / "q.overlap.jsonl", report)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,15 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def writer(folder: Path, out: str = "q.jsonl", audio: str = "wavs") -> QuestionWriter:
+def writer(
+    folder: Path, out: str = "q.jsonl", audio: str = "wavs", holds_out: bool = False
+) -> QuestionWriter:
     return QuestionWriter(
-        folder / out, audio=folder / audio, raw=folder / "raw.json", kind_key="kind"
+        folder / out,
+        audio=folder / audio,
+        raw=folder / "raw.json",
+        kind_key="kind",
+        holds_out=holds_out,
     )
 
 
@@ -155,7 +163,11 @@ def test_held_out_questions_have_a_file_of_their_own(folder):
     assert heldout[0].audio == heldout[1].audio
     assert heldout[0].audio not in {train[i].audio for i in range(4)}
     with pytest.raises(DataError, match="held out by an earlier call"):
-        write(folder, row("1"))
+        writer(folder)  # before a row is read
+    with writer(folder, holds_out=True) as w:
+        w.add(row("1"), 1)
+        with pytest.raises(DataError, match="held out by an earlier call"):
+            w.finish(ALL)
 
 
 def test_places_that_cannot_be_written_are_refused_with_a_remedy(folder):
@@ -169,7 +181,7 @@ def test_places_that_cannot_be_written_are_refused_with_a_remedy(folder):
     with pytest.raises(DataError, match="no such folder"):
         writer(folder, audio="wav")
     (folder / "raw.jsonl").write_text("")
-    for out in ("raw.jsonl", "raw.skipped.jsonl"):
+    for out in ("raw.jsonl", "raw.skipped.jsonl", "raw.heldout.jsonl", "raw.overlap.jsonl"):
         (folder / out).touch()
         with pytest.raises(DataError, match="would overwrite"):
             QuestionWriter(
@@ -219,3 +231,58 @@ def test_when_nothing_is_left_the_reasons_are_told(folder):
             DataError, match=r"raw.json: no row becomes a question: odd \(2\), empty"
         ):
             w.finish(ALL)
+
+
+@pytest.mark.parametrize("name", ["q.jsonl", "q.heldout.jsonl", "q.skipped.jsonl"])
+def test_a_folder_under_an_outputs_name_is_refused_before_anything_is_read(folder, name):
+    (folder / name).mkdir()
+    with pytest.raises(DataError, match=rf"--out .*/q.jsonl: .*/{name} is a folder"):
+        writer(folder)
+
+
+def test_no_training_file_stands_beside_held_out_questions_that_it_may_hold(folder):
+    (folder / "q.jsonl").write_text("training of an earlier call\n")
+    with writer(folder, holds_out=True) as w:
+        w.add(row("1"), 1)
+        w.add(row("2", w.audio.find("b.flac")), 2)
+        (folder / "q.heldout.jsonl").mkdir()  # so that this call ends between the two files
+        with pytest.raises(DataError, match="q.jsonl: cannot be written"):
+            w.finish(Selection(heldout=1))
+    assert not (folder / "q.jsonl").exists()
+
+
+FULL_DISK = """
+import resource, signal
+from pathlib import Path
+from keomni_rl.data.prepare.question_writer import QuestionWriter
+from keomni_rl.errors import DataError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+folder = Path.cwd()
+try:
+    with QuestionWriter(
+        folder / "q.jsonl", audio=folder / "wavs", raw=folder / "raw.json", kind_key=""
+    ) as writer:
+        for number in range(10_000):
+            {step}
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'writer.skip(number, "1", "odd", "so odd" * 50)',
+        'writer.add({"id": str(number), "question": str(number), "choices": ["x", "y"], '
+        '"answer": "x", "audio": "wavs/a.wav", "note": "z" * 500}, number)',
+    ],
+)
+def test_a_file_that_the_disk_does_not_take_is_named(folder, step):
+    program = FULL_DISK.replace("{step}", step)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"--out {folder}/q.jsonl: cannot be written (File too large)")
+    assert sorted(p.name for p in folder.iterdir()) == ["raw.json", "wavs"]

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 from report_folders import right_every, write_evaluation, write_questions, write_run
 
 from keomni_rl.errors import DataError
 from keomni_rl.observe.report.evaluations import EvaluationRun
-from keomni_rl.observe.report.folders import TrainingRun, read_folder, spaced
+from keomni_rl.observe.report.folders import TrainingRun, _inside_a_run, read_folder, spaced
 
 
 @pytest.fixture
@@ -102,6 +104,18 @@ def test_answers_to_other_questions_are_refused(tmp_path, file):
     (folder / "predictions.jsonl").write_text(lines.replace("q-00003", "q-99999"))
     with pytest.raises(DataError, match="1 of 8 predictions are for other questions: q-99999"):
         read_folder(folder)
+
+
+def test_a_file_that_is_no_step_is_no_rollout(tmp_path, file):
+    folder = write_run(tmp_path / "run", file, 2, [])
+    for name in ("step_x", "step_000001 copy", "step_"):
+        (folder / "rollouts" / f"{name}.jsonl").write_text("nonsense\n")
+    assert [r["step"] for r in read_folder(folder).rollouts] == [1, 2]
+
+
+def test_a_folder_directly_under_the_root_is_in_no_run():
+    run = _inside_a_run(Path("/no-such-evaluation"))
+    assert (run.name, run.answering) == ("no-such-evaluation", None)
 
 
 def test_spaced_takes_both_ends():

@@ -6,6 +6,7 @@ from report_folders import right_every, write_evaluation, write_questions, write
 from typer.testing import CliRunner
 
 from keomni_rl.cli.app import app
+from keomni_rl.cli.training import _show_results
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.observe.report import write_report
 from keomni_rl.observe.report.page import as_json
@@ -36,6 +37,55 @@ def test_a_text_that_is_no_unicode_does_not_stop_the_page(tmp_path, file):
     group["completions"][0]["text"] = "<answer>\ud800</answer>"
     path.write_text(json.dumps(group) + "\n")
     assert '<p class="answer">?</p>' in write_report(run).read_text()
+
+
+def without_accuracy(run):
+    """The run's one kept group, as a reward of another name leaves it."""
+    path = run / "rollouts" / "step_000001.jsonl"
+    group = json.loads(path.read_text())
+    for completion in group["completions"]:
+        completion["breakdown"] = {"format": 0.0}
+    path.write_text(json.dumps(group) + "\n")
+
+
+def test_only_a_reward_named_accuracy_tells_right_from_wrong(tmp_path, file):
+    run = write_run(tmp_path / "run", file, 1, [])
+    embedding = Embedding("wrong")
+    text = write_report(run, embedding=embedding).read_text()
+    assert text.count('<div class="completion right">') == 1
+    assert text.count('<div class="completion wrong">') == 3
+    assert "data-clip=" in text
+    without_accuracy(run)
+    text = write_report(run, embedding=embedding).read_text()
+    assert text.count('<div class="completion">') == 4
+    assert "data-clip=" not in text
+
+
+def test_only_policy_0_is_before_training(tmp_path, file):
+    run = write_run(tmp_path / "run", file, 2, [right_every(2), right_every(3)])
+    assert "accuracy before" in write_report(run).read_text()
+    (run / "evaluation" / "step_000000" / "summary.json").unlink()
+    text = write_report(run).read_text()
+    assert "accuracy before" not in text
+    assert "first evaluation" in text
+
+
+def test_brackets_in_a_path_are_printed_as_they_are(tmp_path, file, capsys):
+    run = write_run(tmp_path / "run[red][/b]", file, 1, [])
+    done = CliRunner().invoke(app, ["report", str(run)])
+    assert done.exit_code == 0, done.output
+    assert f"report: {run / 'report.html'}" in done.output
+    _show_results(run)
+    assert f"report: {run / 'report.html'}" in capsys.readouterr().out
+
+
+def test_two_evaluations_without_questions_are_refused(tmp_path, file):
+    folders = [write_evaluation(tmp_path / name, file, right_every(2)) for name in ("a", "b")]
+    for folder in folders:
+        for name in ("predictions.json", "predictions.jsonl"):
+            (folder / name).unlink()
+    with pytest.raises(DataError, match="no questions to compare by; a and b hold none"):
+        write_report(*folders)
 
 
 def test_a_page_holds_every_question_and_the_asked_clips(tmp_path, file):
