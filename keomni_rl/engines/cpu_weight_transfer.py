@@ -32,6 +32,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
+from keomni_rl.engines.lifeline import watch_lifeline
 from keomni_rl.engines.model_loader import register_load_format
 
 BACKEND = "cpu"
@@ -39,7 +40,8 @@ ALIGNMENT_BYTES = 64
 
 
 def register() -> None:
-    """Make backend and load format known to vLLM, which calls this in every process as a plugin."""
+    """What vLLM calls in each of its processes: backend and load format known, parent watched."""
+    watch_lifeline()
     register_load_format()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, CpuWeightTransferEngine)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keomni_rl.engines.lifeline import hold_lifeline
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
 from keomni_rl.models.audio_prompt import end_ids
@@ -41,6 +42,7 @@ class RolloutEngine:
         # vLLM reads these when it is imported.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
+        hold_lifeline()
         if spec.tensor_parallel == 0:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.kv_cache_gib)))
             os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"

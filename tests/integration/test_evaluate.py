@@ -108,6 +108,10 @@ def test_killing_evaluators_loses_no_question_and_scores_none_twice(
         victims = [p for p, c in marked(mark).items() if c.startswith("ray::EvaluatorActor")]
         os.kill(victims[number % len(victims)], signal.SIGKILL)
     assert driver.wait(timeout=600) == 0
+    deadline = time.monotonic() + 30
+    while left := [c for c in marked(mark).values() if "VLLM" in c]:
+        assert time.monotonic() < deadline, left  # the engines of killed actors end too
+        time.sleep(0.2)
     assert set(Counter(p["id"] for p in answers(run_dir)).values()) == {1}
     assert texts(run_dir) == texts(resumed[0])  # greedy: the same answers as undisturbed
     events = [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
