@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from keomni_rl.actors.learner import LearnerActor
 from keomni_rl.actors.remote import start_actor
 from keomni_rl.algorithms.aggregation import token_weights
@@ -89,11 +87,6 @@ class LearnerGroup:
     async def save(self, folder: Path) -> None:
         """Write the learner's part of a checkpoint."""
         await self._all("save", *[(folder,)] * len(self._ranks))
-
-    def stop(self) -> None:
-        """End all ranks."""
-        for rank in self._ranks:
-            ray.kill(rank)
 
     async def _all(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
         calls = zip(self._ranks, arguments, strict=True)

@@ -59,13 +59,8 @@ class PromptStream:
         """Questions in use, over all files."""
         return int(self._starts[-1])
 
-    def question(self, number: int) -> Question:
-        """The question in use number ``number``, file after file: for looking at all of them."""
-        file, index = self._card(number)
-        return self._files[file][index]
-
     def rendered(self, number: int) -> Prompt:
-        """The same as a prompt."""
+        """The question in use number ``number``, file after file: for looking at all of them."""
         file, index = self._card(number)
         return self._render(self._files[file][index], self._sources[file])
 

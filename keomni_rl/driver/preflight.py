@@ -122,9 +122,8 @@ def open_stream(config: RunConfig) -> PromptStream:
         seed=config.train.seed,
         allow_open=is_supervised,
     )
-    _check_audio(map(stream.question, range(stream.num_questions)), config)
-    for number in range(min(stream.num_questions, NUM_HEADERS)):
-        stream.rendered(number)
+    prompts = map(stream.rendered, range(stream.num_questions))  # a text may be refused too
+    _check_audio((prompt.question for prompt in prompts), config)
     return stream
 
 

@@ -47,7 +47,7 @@ def test_counts_take_a_fixed_subset_of_each_file(tmp_path):
     first, second = ids(prompts, *range(25)), ids(prompts, *range(25, 50))
     assert sorted(first) == sorted(second)
     assert Counter(i[0] for i in first) == {"a": 5, "b": 20}
-    assert {prompts.question(n).id for n in range(25)} == set(first)
+    assert {prompts.rendered(n).id for n in range(25)} == set(first)
 
 
 @pytest.mark.parametrize(
