@@ -41,5 +41,20 @@ class LostWorkError(ActorError):
     """One piece of work was lost with several actors, one after the other: it may be the cause."""
 
 
+class LearnerLostError(ActorError):
+    """A learner rank died, or the ranks' way to the engines broke: all have to start anew."""
+
+
+class StoppedError(Exception):
+    """The job was told to leave (SIGTERM, as before a preemption), and has kept what it had."""
+
+
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, DataError, CheckpointError)
 """Errors a user can mend: shown as one message and exit code 2, without a traceback."""
+RUN_ERRORS: tuple[type[Exception], ...] = (
+    EngineError,
+    NonFiniteLossError,
+    RewardError,
+    ActorError,
+)
+"""Errors of a run that was well asked for: shown as one message too, with exit code 1."""

@@ -10,3 +10,5 @@ from jaxtyping import install_import_hook
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 install_import_hook("keomni_rl.algorithms", "beartype.beartype")
+
+pytest_plugins = ["tests.training"]

@@ -18,6 +18,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.models, self.gated = models, gated
         self.downloads: list[str] = []
+        self.num_requests = 0
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -31,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(with_body=False)
 
     def answer(self, *, with_body: bool) -> None:
+        self.server.num_requests += 1
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         is_api = parts[:2] == ["api", "models"]
         owner, model, kind, revision, *file = parts[2:] if is_api else parts

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import soundfile
+from pydantic import SecretStr
 
 from keomni_rl.actors.prediction import prediction_of
 from keomni_rl.config.schema import EndpointConfig
@@ -23,17 +24,28 @@ NO_KEY = "none"
 """Sent where no key is set: servers of one's own ask for none."""
 
 
-class EndpointActor:
-    """Answers evaluation questions through an API."""
+def read_key(config: EndpointConfig) -> SecretStr:
+    """The API's key from this process's environment; the driver reads it for every evaluator."""
+    return SecretStr(os.environ.get(config.api_key_env, "").strip() or NO_KEY)
 
-    def __init__(self, config: EndpointConfig) -> None:
+
+class EndpointActor:
+    """Answers evaluation questions through an API.
+
+    Args:
+        config: where the API is, and how it is asked.
+        key: of the API; it is never shown.
+    """
+
+    def __init__(self, config: EndpointConfig, key: SecretStr) -> None:
         import aiolimiter
         import openai
 
         self._config = config
+        self._key = key
         self._client = openai.AsyncOpenAI(
             base_url=config.url,
-            api_key=os.environ.get(config.api_key_env, NO_KEY),
+            api_key=key.get_secret_value(),
             timeout=config.timeout_s,
             max_retries=config.max_attempts - 1,
         )
@@ -55,9 +67,9 @@ class EndpointActor:
             names = [model.id async for model in self._client.models.list()]
         except openai.OpenAIError as error:
             raise EngineError(
-                f"{self._config.url}: no answer to a list of models ({error}); check endpoint.url "
-                f"and the key in {self._config.api_key_env}"
-            ) from error
+                f"{self._config.url}: no answer to a list of models ({self._told(error)}); check "
+                f"endpoint.url and the key in {self._config.api_key_env}"
+            ) from None
         if self._config.model not in names:
             raise EngineError(
                 f"{self._config.url}: serves no model {self._config.model!r}, it has "
@@ -92,13 +104,18 @@ class EndpointActor:
                 extra_body={"top_k": sampling.top_k} if sampling.top_k else None,
             )
         except openai.OpenAIError as error:
-            raise EngineError(f"{self._config.url}: {error}") from error
+            raise EngineError(f"{self._config.url}: {self._told(error)}") from None
         return prediction_of(
             prompt.id,
             [choice.message.content or "" for choice in reply.choices],
             finish_reason=reply.choices[0].finish_reason,
             num_tokens=reply.usage.completion_tokens if reply.usage else 0,
         )
+
+    def _told(self, error: Exception) -> str:
+        """What went wrong, without the key, which some servers repeat."""
+        key = self._key.get_secret_value()
+        return str(error) if key == NO_KEY else str(error).replace(key, "***")
 
     async def shutdown(self) -> None:
         """Close the connections."""

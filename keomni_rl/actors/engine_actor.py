@@ -1,5 +1,6 @@
 """The two roles that hold a vLLM engine: rollout actors sample groups, evaluator actors answer."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Mapping
@@ -14,27 +15,40 @@ log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
 
+HEALTH_EVERY_S = 1.0
+"""How often an actor looks whether its engine is alive."""
+
+
 class EngineActor:
-    """An engine and the weight-transfer calls that the learner makes on it."""
+    """An engine and the weight-transfer calls that the learner makes on it.
+
+    A dead engine must end its actor, or Ray would send work to a shell for ever.
+    """
 
     def __init__(self, spec: EngineSpec) -> None:
         from keomni_rl.engines.rollout import RolloutEngine
 
         self._engine = RolloutEngine(spec)
+        self._watch: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
-        """Answer once the engine is up."""
+        """Answer once the engine is up, and watch it from then on."""
+        self._watch = self._watch or asyncio.create_task(self._watch_engine())
+
+    async def _watch_engine(self) -> None:
+        while True:
+            await self._end_if_dead()
+            await asyncio.sleep(HEALTH_EVERY_S)
 
     async def _or_end(self, call: Awaitable[ResultT]) -> ResultT:
         """Wait for a call on the engine; if it failed because the engine is dead, end the actor."""
         try:
             return await call
         except EngineError:
-            await self._end_with_engine()
+            await self._end_if_dead()
             raise
 
-    async def _end_with_engine(self) -> None:
-        """A dead engine must end its actor, or Ray would send work to a shell for ever."""
+    async def _end_if_dead(self) -> None:
         try:
             await self._engine.check_health()
         except EngineError:
@@ -43,31 +57,29 @@ class EngineActor:
 
     async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
         """See `RolloutEngine.compare_weight_names`."""
-        return await self._engine.compare_weight_names(sent)
+        return await self._or_end(self._engine.compare_weight_names(sent))
 
     async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
         """See `RolloutEngine.init_weight_transfer`."""
-        await self._engine.init_weight_transfer(init_info)
+        await self._or_end(self._engine.init_weight_transfer(init_info))
 
     async def start_weight_update(self) -> None:
         """See `RolloutEngine.start_weight_update`."""
-        await self._engine.start_weight_update()
+        await self._or_end(self._engine.start_weight_update())
 
     async def update_weights(self, update_info: Mapping[str, Any], buffer: Any = None) -> None:
         """Receive weights; a buffer comes apart so that Ray resolves it from the object store."""
         info = dict(update_info) if buffer is None else dict(update_info) | {"buffer": buffer}
-        await self._engine.update_weights(info)
+        await self._or_end(self._engine.update_weights(info))
 
     async def finish_weight_update(self, version: int) -> None:
         """See `RolloutEngine.finish_weight_update`."""
-        await self._engine.finish_weight_update(version)
-
-    async def weight_version(self) -> int:
-        """The version of the weights being served."""
-        return await self._engine.weight_version()
+        await self._or_end(self._engine.finish_weight_update(version))
 
     async def shutdown(self) -> None:
         """End the engine's processes."""
+        if self._watch:
+            self._watch.cancel()
         self._engine.shutdown()
 
 

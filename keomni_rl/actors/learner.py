@@ -1,6 +1,7 @@
 """The learner's ranks: each an actor around one DeepSpeed engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,16 @@ from keomni_rl.types import Clip, FloatArray, RolloutGroup
 if TYPE_CHECKING:
     from keomni_rl.engines.learner import LearnerEngine
     from keomni_rl.engines.weight_transfer import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of one weight transfer."""
+
+    num_bytes: int
+    """Put into the object store once, whatever the number of engines."""
+    lost: Mapping[int, str]
+    """Position of an engine that did not get the weights -> why."""
 
 
 class LearnerActor:
@@ -49,13 +60,21 @@ class LearnerActor:
         """Wire names of everything that a transfer sends."""
         return [meta.name for meta in self._engine.source.metadata()]
 
+    def ping(self) -> None:
+        """Answer; an actor that is gone does not."""
+
     def connect(
-        self, destination: str, backend: "Backend", handles: Sequence[Any], num_engine_workers: int
+        self,
+        destination: str,
+        backend: "Backend",
+        handles: Sequence[Any],
+        num_engine_workers: int,
+        hang_s: float,
     ) -> None:
         """Open the way to a set of engines; every rank calls it."""
-        from keomni_rl.engines.weight_transfer import Transfer, open_transfer
+        from keomni_rl.engines.weight_transfer import COLLECTIVE, Transfer, open_transfer
 
-        client = RayWeightClient(handles)
+        client = RayWeightClient(handles, hang_s=hang_s, can_lose=backend not in COLLECTIVE)
         transfer = Transfer(
             backend=backend,
             rank=self._engine.spec.rank,
@@ -66,16 +85,17 @@ class LearnerActor:
             open_transfer(transfer, client, self._engine.source),
         )
 
-    def publish(self, destination: str, version: int) -> int:
-        """Send the current weights under ``version``; every rank calls it.
-
-        Returns:
-            Bytes sent by this rank.
-        """
+    def publish(self, destination: str, version: int) -> Sent:
+        """Send the current weights under ``version``; every rank calls it, rank 0 sends."""
         client, sender = self._transfers[destination]
         client.version = version
         sender.send_weights()
-        return client.num_bytes
+        return Sent(client.num_bytes, client.lost)
+
+    def resend(self, destination: str, handle: Any) -> Sent:
+        """Give one more engine what a set of engines was given last; only rank 0 is asked."""
+        client, _ = self._transfers[destination]
+        return Sent(client.num_bytes, client.resend(handle))
 
     def save(self, folder: Path) -> None:
         """Write this rank's part of a checkpoint into an existing folder."""

@@ -6,24 +6,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keomni_rl.actors.learner import LearnerActor
+import ray
+
+from keomni_rl.actors.learner import LearnerActor, Sent
+from keomni_rl.actors.loss import first_line, is_loss
 from keomni_rl.actors.remote import start_actor
 from keomni_rl.algorithms.aggregation import token_weights
 from keomni_rl.config.schema import AlgoConfig, RolePlacement
 from keomni_rl.engines.specs import LearnerSpec
+from keomni_rl.errors import LearnerLostError, WeightSyncError
 from keomni_rl.types import RolloutGroup
+
+GRACE_S = 15.0
+"""For Ray to notice that a rank is gone, after another one has complained."""
 
 
 class LearnerGroup:
     """The learner as the driver sees it."""
 
     def __init__(self, placement: RolePlacement, algo: AlgoConfig) -> None:
+        self._placement = placement
         self._algo = algo
-        self._ranks = [start_actor(LearnerActor, placement) for _ in range(placement.actors)]
+        self._ranks: list[Any] = []
 
     async def start(self, spec: LearnerSpec) -> None:
-        """Have all ranks meet and load; ``spec`` is that of rank 0 without the meeting point."""
-        address, port = await self._ranks[0].rendezvous.remote()
+        """Have all ranks meet and load; ``spec`` is that of rank 0 without the meeting point.
+
+        Ranks that there were before end first: one that is left of a broken group is of no use.
+        """
+        self.close()
+        self._ranks = [
+            start_actor(LearnerActor, self._placement) for _ in range(self._placement.actors)
+        ]
+        [(address, port)] = await self._on([0], "rendezvous", ())
         await self._all(
             "start",
             *(
@@ -69,30 +84,92 @@ class LearnerGroup:
 
     async def weight_names(self) -> list[str]:
         """Wire names of everything that a transfer sends."""
-        names: list[str] = await self._ranks[0].weight_names.remote()
+        names: list[str] = (await self._on([0], "weight_names", ()))[0]
         return names
 
     async def connect(
-        self, destination: str, backend: str, handles: Sequence[Any], num_engine_workers: int
+        self,
+        destination: str,
+        backend: str,
+        handles: Sequence[Any],
+        num_engine_workers: int,
+        hang_s: float,
     ) -> None:
         """Open the way to a set of engines, again after the set has changed."""
-        arguments = (destination, backend, list(handles), num_engine_workers)
+        arguments = (destination, backend, list(handles), num_engine_workers, hang_s)
         await self._all("connect", *[arguments] * len(self._ranks))
 
-    async def publish(self, destination: str, version: int) -> int:
-        """Send the current weights; returns their size in bytes."""
-        sent = await self._all("publish", *[(destination, version)] * len(self._ranks))
-        return max(sent)
+    async def publish(self, destination: str, version: int) -> Sent:
+        """Send the current weights to a set of engines that `connect` has opened the way to."""
+        sent: Sent = (await self._all("publish", *[(destination, version)] * len(self._ranks)))[0]
+        return sent
+
+    async def resend(self, destination: str, handle: Any) -> Sent:
+        """Give one more engine what a set of engines was given last."""
+        sent: Sent = (await self._on([0], "resend", (destination, handle)))[0]
+        return sent
 
     async def save(self, folder: Path) -> None:
         """Write the learner's part of a checkpoint."""
         await self._all("save", *[(folder,)] * len(self._ranks))
 
     async def _all(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
-        calls = zip(self._ranks, arguments, strict=True)
-        return list(
-            await asyncio.gather(*(getattr(rank, method).remote(*args) for rank, args in calls))
-        )
+        return await self._on(range(len(self._ranks)), method, *arguments)
+
+    async def _on(self, ranks: Sequence[int], method: str, *arguments: Sequence[Any]) -> list[Any]:
+        """Call some ranks at once.
+
+        Raises:
+            LearnerLostError: a rank is gone, or a collective with the engines broke: the group
+                cannot go on and has to be started anew.
+        """
+        calls = [
+            asyncio.ensure_future(_answer(getattr(self._ranks[rank], method).remote(*args)))
+            for rank, args in zip(ranks, arguments, strict=True)
+        ]
+        try:
+            return list(await asyncio.gather(*calls))
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, WeightSyncError):
+                raise LearnerLostError(f"{method}: {cause}") from error
+            # When one rank dies the others fail in their collective, and may say so sooner.
+            if lost := await self._find_lost():
+                raise LearnerLostError(f"lost in {method}: {lost}") from error
+            raise
+
+    async def _find_lost(self) -> str | None:
+        """Which rank is gone; a call to it fails, while one to a live rank may wait for long."""
+        pings = {
+            asyncio.ensure_future(_answer(rank.ping.remote())): number
+            for number, rank in enumerate(self._ranks)
+        }
+        left, loop = set(pings), asyncio.get_running_loop()
+        deadline = loop.time() + GRACE_S
+        try:
+            while left:
+                done, left = await asyncio.wait(
+                    left, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                for ping in done:
+                    if (error := ping.exception()) and is_loss(error):
+                        return f"rank {pings[ping]} is gone ({first_line(error)})"
+        finally:
+            for ping in left:
+                ping.cancel()
+        return None
+
+    def close(self) -> None:
+        """End every rank at once."""
+        for rank in self._ranks:
+            ray.kill(rank)
+        self._ranks = []
+
+
+async def _answer(call: Any) -> Any:
+    return await call
 
 
 def spread(num_tokens: Sequence[int], num_ranks: int) -> list[list[int]]:

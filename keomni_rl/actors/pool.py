@@ -1,39 +1,42 @@
-"""A set of like actors: work goes to the one with the least to do, the dead are replaced."""
+"""A set of like actors: work goes to the least busy one, the dead and the hung are replaced."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import ray
 import tenacity
 
+from keomni_rl.actors.loss import LOST, first_line, has_failed_to_build, is_loss
 from keomni_rl.errors import ActorError, LostWorkError
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
-LOST = (
-    ray.exceptions.RayActorError,
-    ray.exceptions.OutOfMemoryError,  # Ray ended it to save the node
-    ray.exceptions.NodeDiedError,
-)
-"""What a call raises when its actor is gone."""
 GRACE_S = 10.0
 """For an actor to end its engine before it is killed."""
 MAX_STARTS = 5
-"""Times that a replacement may die while it starts."""
-RECHECK_S = 5.0
-"""Patience may have become shorter while waiting."""
+"""Times in a row that an actor may die while it starts."""
 MAX_LOSSES = 3
 """Actors that one piece of work may lose before the run stops."""
+RECHECK_S = 2.0
+"""How often a piece of work that is waited for looks whether its actor has become slow or hung."""
+HUNG = 10.0
+"""An actor is hung when it has answered nothing for the pool's ``hang_s`` and for this many times
+as long as the longest piece of work has taken..."""
+SLOW = 3.0
+"""...and slow when one piece takes this many times as long as the longest, and ``slow_s``."""
 
 
 @dataclass(eq=False)
 class _Member:
     handle: Any
-    outstanding: float = 0.0
     is_ready: bool = False
+    outstanding: float = 0.0
+    attempts: set[asyncio.Task[Any]] = field(default_factory=set)
+    last_sign_s: float = 0.0
+    """When it last gave an answer, or got work while it had none."""
 
 
 class ActorPool(Generic[ResultT]):
@@ -42,8 +45,12 @@ class ActorPool(Generic[ResultT]):
     Args:
         start: starts one actor and returns its handle.
         size: how many.
-        restore: brings a fresh actor to where the others are, before its first work.
+        restore: brings an actor that replaces another to where the others are, before its first
+            work.
         on_loss: told of every actor lost.
+        hang_s: seconds without any answer before an actor with work counts as hung, at least.
+        slow_s: seconds before a piece of work is given to a second actor as well, at least; None
+            for work that is not to be done twice.
     """
 
     def __init__(
@@ -51,20 +58,27 @@ class ActorPool(Generic[ResultT]):
         start: Callable[[], Any],
         size: int,
         *,
-        restore: Callable[[Any], Awaitable[None]],
+        restore: Callable[[Any], Awaitable[None]] | None = None,
         on_loss: Callable[[str], None],
+        hang_s: float,
+        slow_s: float | None = None,
     ) -> None:
         self._start = start
         self._restore = restore
         self._on_loss = on_loss
+        self._hang_s, self._slow_s = hang_s, slow_s
         self._members = [_Member(start()) for _ in range(size)]
         self._changed = asyncio.Condition()
         self._repairs: set[asyncio.Task[None]] = set()
-        self._late: set[asyncio.Task[ResultT]] = set()
+        self._late: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
+        self._longest_s = 0.0
+        """Of all pieces of work so far."""
         self.num_restarts = 0
         self.num_doubled = 0
         """Pieces of work given to a second actor because the first was slow."""
+        self.num_late = 0
+        """Answers that came after another one to the same question, and were not taken."""
 
     @property
     def handles(self) -> list[Any]:
@@ -72,27 +86,32 @@ class ActorPool(Generic[ResultT]):
         return [member.handle for member in self._members if member.is_ready]
 
     async def wait_ready(self) -> None:
-        """Wait for every actor's engine."""
-        await asyncio.gather(*(member.handle.ready.remote() for member in self._members))
-        for member in self._members:
-            member.is_ready = True
+        """Wait for every actor's engine; one that dies while it starts is started again.
 
-    async def run(
-        self,
-        call: Callable[[Any, int], Any],
-        cost: float,
-        *,
-        patience_s: Callable[[], float] | None = None,
-    ) -> ResultT:
+        Raises:
+            ActorError: an actor died each time that it was started.
+        """
+        await asyncio.gather(*(self._first_start(member) for member in list(self._members)))
+
+    async def _first_start(self, member: _Member) -> None:
+        try:
+            await self._bring_up(member)
+        except LOST as error:
+            if has_failed_to_build(error):
+                raise
+            self._on_loss(first_line(error))
+            await self._start_another()
+
+    async def run(self, call: Callable[[Any, int], Any], cost: float, *, name: str) -> ResultT:
         """Have one actor do a piece of work; a lost actor's work is done again by another.
 
-        Work that takes longer than its patience is given to a second actor as well, and the first
-        answer counts ("The Tail at Scale", Dean and Barroso 2013).
+        In a pool with ``slow_s``, work that takes too long is given to a second actor as well, and
+        the first answer counts ("The Tail at Scale", Dean and Barroso 2013).
 
         Args:
             call: given a handle and the attempt, makes the remote call.
             cost: how much work it is, in any unit that all callers share.
-            patience_s: asked while waiting: how long an attempt may take; None waits for ever.
+            name: of the work, for messages.
 
         Raises:
             LostWorkError: the work outlived several actors.
@@ -100,23 +119,35 @@ class ActorPool(Generic[ResultT]):
         """
         attempts: dict[asyncio.Task[ResultT], _Member] = {}
         num_started = num_lost = 0
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             while num_lost < MAX_LOSSES:
-                if len(attempts) < 2 and (not attempts or self._has_other(attempts.values())):
+                if not attempts or self._wants_second(attempts, loop.time() - started):
                     member = await self._acquire(cost, not_among=list(attempts.values()))
                     attempt = asyncio.create_task(self._on(member, call, num_started, cost))
                     attempts[attempt] = member
+                    member.attempts.add(attempt)
                     num_started += 1
                     self.num_doubled += len(attempts) > 1
-                for done in await _first_done(attempts, patience_s):
-                    del attempts[done]
-                    if not _is_loss(done.exception()):
-                        return done.result()
+                    started = loop.time()
+                done, _ = await asyncio.wait(
+                    attempts, timeout=RECHECK_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for one in done:
+                    member = attempts.pop(one)
+                    if not one.cancelled() and not is_loss(one.exception()):
+                        result = one.result()
+                        self._longest_s = max(self._longest_s, loop.time() - started)
+                        return result
                     num_lost += 1
+                for member in attempts.values():
+                    self._lose_if_hung(member)
         finally:
             self._let_go(attempts)
         raise LostWorkError(
-            f"the same piece of work was lost with {MAX_LOSSES} actors; see the logs"
+            f"{name} was lost with {MAX_LOSSES} actors, one after the other, and may be the cause; "
+            "see the actors' logs"
         )
 
     async def _on(
@@ -124,32 +155,50 @@ class ActorPool(Generic[ResultT]):
     ) -> ResultT:
         try:
             result: ResultT = await call(member.handle, attempt)
-            return result
         except LOST as error:
-            if _is_loss(error):
-                self.lose(member.handle, str(error).splitlines()[0])
+            if is_loss(error):
+                self.lose(member.handle, first_line(error))
             raise
         finally:
             member.outstanding -= cost
+            member.attempts -= {asyncio.current_task()}
+        member.last_sign_s = asyncio.get_running_loop().time()
+        return result
+
+    def _wants_second(
+        self, attempts: dict[asyncio.Task[ResultT], _Member], waited_s: float
+    ) -> bool:
+        if self._slow_s is None or not self._longest_s or len(attempts) > 1:
+            return False
+        is_slow = waited_s > max(self._slow_s, SLOW * self._longest_s)
+        taken = attempts.values()
+        return is_slow and any(m.is_ready and m not in taken for m in self._members)
+
+    def _lose_if_hung(self, member: _Member) -> None:
+        silent_s = asyncio.get_running_loop().time() - member.last_sign_s
+        if member.is_ready and silent_s > max(self._hang_s, HUNG * self._longest_s):
+            self.lose(member.handle, f"it has not answered for {silent_s:.0f} s")
 
     def _let_go(self, attempts: dict[asyncio.Task[ResultT], _Member]) -> None:
-        """An attempt whose answer came second ends by itself; what it says is not taken."""
+        """An attempt whose answer comes second ends by itself; what it says is not taken."""
         for task in attempts:
             self._late.add(task)
-            task.add_done_callback(self._late.discard)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task.add_done_callback(self._count_late)
 
-    def _has_other(self, members: Any) -> bool:
-        return any(m.is_ready and m not in members for m in self._members)
+    def _count_late(self, task: asyncio.Task[ResultT]) -> None:
+        self._late.discard(task)
+        self.num_late += not task.cancelled() and task.exception() is None
 
     async def _acquire(self, cost: float, not_among: list[_Member]) -> _Member:
         async with self._changed:
             await self._changed.wait_for(lambda: self.handles or self._failure)
         ready = [m for m in self._members if m.is_ready]
         if not ready:
-            raise ActorError("a lost actor could not be replaced") from self._failure
+            raise ActorError("all actors were lost and could not be replaced") from self._failure
         others = [m for m in ready if m not in not_among]
         member = min(others or ready, key=lambda m: m.outstanding)
+        if not member.attempts:
+            member.last_sign_s = asyncio.get_running_loop().time()
         member.outstanding += cost
         return member
 
@@ -161,70 +210,59 @@ class ActorPool(Generic[ResultT]):
         self._on_loss(cause)
         self._members.remove(lost)
         ray.kill(lost.handle)  # one that cannot be reached may live, and hold its GPU
+        for attempt in lost.attempts - {asyncio.current_task()}:
+            attempt.cancel()
         repair = asyncio.create_task(self._replace())
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)
 
     async def _replace(self) -> None:
-        """Bring up another actor; one that dies while starting is replaced in its turn."""
         try:
-            async for attempt in tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception_type(LOST),
-                stop=tenacity.stop_after_attempt(MAX_STARTS),
-                wait=tenacity.wait_exponential(min=1, max=30),
-                reraise=True,
-            ):
-                with attempt:
-                    await self._bring_up(_Member(self._start()))
+            await self._start_another(self._restore)
+            self.num_restarts += 1
         except (ray.exceptions.RayError, ActorError, RuntimeError) as error:
             self._failure = error
             log.error("a replacement actor could not be brought up: %s", error)
         async with self._changed:
             self._changed.notify_all()
 
-    async def _bring_up(self, member: _Member) -> None:
-        self._members.append(member)
+    async def _start_another(self, restore: Callable[[Any], Awaitable[None]] | None = None) -> None:
+        """Bring up another actor, backing off; one that dies while it starts is replaced too."""
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: (
+                    isinstance(error, ActorError)
+                    or (is_loss(error) and not has_failed_to_build(error))
+                )
+            ),
+            stop=tenacity.stop_after_attempt(MAX_STARTS),
+            wait=tenacity.wait_exponential(min=1, max=30),
+            reraise=True,
+        ):
+            with attempt:
+                member = _Member(self._start())
+                self._members.append(member)
+                await self._bring_up(member, restore)
+
+    async def _bring_up(
+        self, member: _Member, restore: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
         try:
             await member.handle.ready.remote()
-            await self._restore(member.handle)
-        except ray.exceptions.RayError:
+            if restore:
+                await restore(member.handle)
+        except BaseException:
             self._members.remove(member)
+            ray.kill(member.handle)
             raise
         member.is_ready = True
-        self.num_restarts += 1
 
     async def close(self) -> None:
         """End every engine."""
         for task in (*self._repairs, *self._late):
             task.cancel()
         calls = [asyncio.wrap_future(m.handle.shutdown.remote().future()) for m in self._members]
-        await asyncio.wait(calls, timeout=GRACE_S)
+        if calls:
+            await asyncio.wait(calls, timeout=GRACE_S)
         for member in self._members:
             ray.kill(member.handle)
-
-
-def _is_loss(error: BaseException | None) -> bool:
-    """Whether an error says that the called actor is gone.
-
-    What the call itself raised, for instance since another actor's result could not be had, comes
-    as a task's error.
-    """
-    return isinstance(error, LOST) and not isinstance(error, ray.exceptions.RayTaskError)
-
-
-async def _first_done(
-    attempts: dict[asyncio.Task[ResultT], Any], patience_s: Callable[[], float] | None
-) -> set[asyncio.Task[ResultT]]:
-    """Attempts that have ended, or none when the only one has outlasted its patience."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    while True:
-        left = None
-        if patience_s and len(attempts) == 1:
-            left = patience_s() - (loop.time() - started)
-            if left <= 0:
-                return set()
-            left = min(left, RECHECK_S)
-        done, _ = await asyncio.wait(attempts, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if done:
-            return done

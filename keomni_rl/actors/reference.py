@@ -15,6 +15,9 @@ class ReferenceActor:
     def ready(self) -> None:
         """Answer once the model is loaded."""
 
+    def shutdown(self) -> None:
+        """Nothing to end."""
+
     def score(self, group: Group, clip: Clip) -> tuple[FloatArray, ...]:
         """See `ReferenceEngine.score`."""
         return self._engine.score(group, clip)

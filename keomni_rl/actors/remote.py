@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -9,6 +11,9 @@ import ray
 
 from keomni_rl.config.schema import EvaluatePlacement, PlacementConfig, RolePlacement
 from keomni_rl.errors import ConfigError
+
+MAX_RETRIES = 3
+"""Times that one call to a helper is repeated: it may be what its actor dies of."""
 
 
 def join_ray(address: str | None) -> None:
@@ -34,6 +39,8 @@ def join_ray(address: str | None) -> None:
             f"cannot join the Ray cluster at {where} ({error}); check placement.address and "
             "that RAY_AUTH_MODE=token and the cluster's token are set here"
         ) from error
+    # Ray takes SIGTERM to itself. Ours leaves through every `finally`, with a shell's exit code.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def start_actor(actor_class: type, placement: RolePlacement, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +71,7 @@ def start_helper(actor_class: type, *args: Any, **kwargs: Any) -> Any:
     """
     return (
         ray.remote(actor_class)
-        .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+        .options(num_cpus=0, max_restarts=-1, max_task_retries=MAX_RETRIES)
         .remote(*args, **kwargs)
     )
 

@@ -14,6 +14,7 @@ class RewardActor:
         weights: name of a reward -> its weight in the sum.
         think: whether a think is asked for.
         think_max_words: the limit that the prompt names; 0 names none.
+        timeout_s: seconds for a reward of the user's own over one completion.
         compat: accuracy and format as the seeds computed them.
         math_verify: accuracy takes mathematics into account.
         folder: where the user's own rewards are; by default this process's working directory.
@@ -25,6 +26,7 @@ class RewardActor:
         *,
         think: bool,
         think_max_words: int,
+        timeout_s: float,
         compat: bool = False,
         math_verify: bool = False,
         folder: Path | None = None,
@@ -37,16 +39,18 @@ class RewardActor:
             compat=compat,
             math_verify=math_verify,
             folder=folder,
+            timeout_s=timeout_s,
         )
+
+    def ready(self) -> None:
+        """Answer once the user's own rewards are imported."""
+        self._rewards.start()
 
     def score(self, group: Group) -> tuple[Reward, ...]:
         """Rewards of a group, in the order of its completions."""
         texts = [completion.text for completion in group.completions]
         return score(texts, group.prompt, self._weights, self._rewards.functions)
 
-    def metrics(self) -> dict[str, float]:
-        """Pairs that math_verify gave no verdict on since this actor started, by reason."""
-        if self._rewards.verifier is None:
-            return {}
-        counts = self._rewards.verifier.counts
-        return {f"reward/math_verify_{kind}": float(count) for kind, count in counts.items()}
+    def shutdown(self) -> None:
+        """End the processes that rewards run in."""
+        self._rewards.close()

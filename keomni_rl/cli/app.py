@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from keomni_rl.cli import evaluation, model, prepare, report, training
-from keomni_rl.errors import USER_ERRORS
+from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
 app = typer.Typer(
     help="GRPO for audio language models on Ray, vLLM and DeepSpeed.",
@@ -31,7 +31,7 @@ app.add_typer(prepare.app, name="prepare")
 
 
 def main() -> None:
-    """Run the command line; a user's error is one message and exit code 2."""
+    """Run the command line; a user's error is one message and exit code 2, a run's is 1."""
     # A shell's background job is born with interrupts ignored; ours must always be stoppable.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     is_debug = "--debug" in sys.argv
@@ -43,12 +43,15 @@ def main() -> None:
     )
     try:
         app(arguments)
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, *RUN_ERRORS) as error:
         if is_debug:
             raise
         # What an actor raised comes with its whole traceback; its cause is the message alone.
         message = getattr(error, "cause", None) or error
         Console(stderr=True).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, USER_ERRORS) else 1)
+    except StoppedError as error:
+        Console(stderr=True).print(f"{error}; go on with --resume", markup=False, soft_wrap=True)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 THINK_MAX_WORDS = 50
 """The limit that both seed systems name in their prompts."""
+NO_TAGS = (
+    "no completion has answer tags, so they count as not asked for: format, share without an "
+    "answer and NeMo-RL's match are left out (--tags: they were asked for)"
+)
 
 
 def evaluate(
@@ -33,15 +37,17 @@ def evaluate(
         keomni-rl evaluate configs/mmau_eval.yaml placement.evaluator.actors=8
         keomni-rl evaluate --resume runs/eval
     """
-    from keomni_rl.config import EvaluateConfig, load_config
+    from keomni_rl.config import EvaluateConfig, load_config, load_resumed
     from keomni_rl.driver.evaluate import evaluate as run_evaluation
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.score_table import score_tables
 
     words = words or []
-    if resume:
-        words = [str(resume / "config.yaml"), *words, f"run_dir={resume}"]
-    config = load_config(EvaluateConfig, words)
+    config = (
+        load_resumed(EvaluateConfig, resume, words)
+        if resume
+        else load_config(EvaluateConfig, words)
+    )
     console = Console(stderr=as_json)
     summary = run_evaluation(config, resume=resume is not None, console=console)
     if as_json:
@@ -88,6 +94,12 @@ def score(
             show_default=str(THINK_MAX_WORDS),
         ),
     ] = None,
+    tags: Annotated[
+        bool | None,
+        typer.Option(
+            "--tags/--no-tags", help="Whether answer tags were asked for; found out by default."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary, or the comparison, as JSON.")
     ] = False,
@@ -102,16 +114,16 @@ def score(
         keomni-rl score after.json --compare before.json
     """
     from keomni_rl.errors import ConfigError
-    from keomni_rl.evaluation.score import compare_files, score_file
+    from keomni_rl.evaluation.score import any_tagged, compare_files, score_file
     from keomni_rl.evaluation.summary import write_summary
     from keomni_rl.observe.score_table import comparison_table, score_tables
 
     if official:
-        given = (compare, compare_key, think, think_max_words, out)
+        given = (compare, compare_key, think, think_max_words, tags, out)
         if as_json or any(option is not None for option in given):
             raise ConfigError(
                 "--official only prints what MMAU's own script does; leave out --compare, "
-                "--compare-key, --think, --think-max-words, --json and --out"
+                "--compare-key, --think, --think-max-words, --tags, --json and --out"
             )
         _print_official(predictions, questions, key)
         return
@@ -120,8 +132,10 @@ def score(
     if out:
         _check_place(out)
     file = _read(predictions, questions, key)
+    if tags is None and not any_tagged(file.predictions.values()):
+        _show([NO_TAGS], predictions)
     max_words = THINK_MAX_WORDS if think_max_words is None else think_max_words
-    summary = score_file(file, think=think, think_max_words=max_words)
+    summary = score_file(file, think=think, think_max_words=max_words, tags=tags)
     comparison = None
     if compare:
         other = _read(compare, questions, compare_key or key)
@@ -154,6 +168,9 @@ def _print_official(predictions: Path, questions: Path | None, key: str) -> None
     records, notes = read_joined(predictions, key=key, questions=questions)
     if skipped := sum(key not in record.fields for record in records):
         notes.append(f"{skipped} entries have no {key!r}; left out, as the official script does")
+    ids = [str(record.fields["id"]) for record in records if "id" in record.fields]
+    if repeated := len(ids) - len(set(ids)):
+        notes.append(f"{repeated} entries repeat an id; counted, as the official script does")
     _show(notes, predictions)
     typer.echo(official_report(records, key))
 

@@ -35,14 +35,12 @@ def train(
         keomni-rl train my.yaml --check
         keomni-rl train --resume runs/first
     """
-    from keomni_rl.config import RunConfig, load_config
+    from keomni_rl.config import RunConfig, load_config, load_resumed
     from keomni_rl.driver.check import check_run
     from keomni_rl.driver.train import train as run_training
 
     words = words or []
-    if resume:
-        words = [str(resume / "config.yaml"), *words, f"run_dir={resume}"]
-    config = load_config(RunConfig, words)
+    config = load_resumed(RunConfig, resume, words) if resume else load_config(RunConfig, words)
     if check:
         found = check_run(config)
         plan = Table("what", "this run", title="Plan")
@@ -97,7 +95,7 @@ def demo(
 
 
 def _show_results(run_dir: Path) -> None:
-    from keomni_rl.driver.train import read_evaluations
+    from keomni_rl.driver.evaluation import read_evaluations
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.table import evaluation_table
 

@@ -41,6 +41,23 @@ def load_config(schema: type[ConfigT], words: Sequence[str]) -> ConfigT:
         raise ConfigError("\n".join(_explain(schema, e) for e in error.errors())) from error
 
 
+def load_resumed(schema: type[ConfigT], run_dir: Path, words: Sequence[str]) -> ConfigT:
+    """The configuration in a run's folder with what is changed for its resumption.
+
+    Args:
+        schema: of ``RunConfig`` and ``EvaluateConfig`` the one that the folder is of.
+        run_dir: the folder, wherever it lies now.
+        words: as for `load_config`.
+
+    Raises:
+        ConfigError: as `load_config`; or no run has been there.
+    """
+    file = run_dir / "config.yaml"
+    if not file.is_file():
+        raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
+    return load_config(schema, [str(file), *words]).model_copy(update={"run_dir": run_dir})
+
+
 def to_yaml(config: BaseModel) -> str:
     """The resolved configuration as YAML, every default written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -1,7 +1,8 @@
 """Every dial of a run, with its unit, range and effect; defaults are the Ke-Omni-R recipe.
 
 Nothing derived is stored and nothing is changed by validation: `RunConfig` only checks what no
-section can check alone. A value that would have no effect is an error.
+section can check alone. What cannot be, or would mislead, is an error; what merely is of no use to
+a run, as an overlay may bring it, `keomni_rl.config.idle` names.
 """
 
 from pathlib import Path
@@ -131,6 +132,9 @@ class RewardConfig(Section):
     """Accuracy and format exactly as the seeds computed them, math_verify included."""
     math_verify: bool = False
     """An answer that math_verify finds equal to the solution is right too."""
+    timeout_s: FiniteFloat = Field(30.0, gt=0)
+    """Seconds for one of your rewards over one completion, the import of its module not counted. A
+    call that takes longer, or ends its process, is tried once more and then stops the run."""
 
     @model_validator(mode="after")
     def _has_no_idle_dial(self) -> Self:
@@ -232,6 +236,9 @@ class TrainConfig(Section):
     groups_per_step: Positive = 8
     max_staleness: NotNegative = 0
     """Versions a group's weights may be behind when it is trained on; 0 is synchronous GRPO."""
+    too_stale: Literal["reject", "train"] = "reject"
+    """A group that is older all the same, since a rollout actor missed an update: sample it anew,
+    or train on it, corrected as ``algo.importance_cap`` says."""
     dynamic_sampling: bool = False
     """Replace groups whose rewards are all equal."""
     seed: int = Field(42, ge=0)
@@ -286,7 +293,8 @@ class RolePlacement(Section):
 
     actors: Positive = 1
     gpus: NotNegative = 1
-    """Of each actor; for a rollout or evaluator engine, its tensor-parallel size. 0 runs on CPU."""
+    """Of each actor; for a rollout or evaluator engine, its tensor-parallel size. A learner rank or
+    a reference has one at most. 0 runs on CPU."""
     cpus: float = Field(1, ge=0)
     """Reserved in Ray for each actor."""
     threads: Positive | None = None
@@ -307,6 +315,16 @@ class PlacementConfig(Section):
     evaluator: RolePlacement = RolePlacement()
     address: str | None = None
     """Ray cluster to join; null joins the one around (a submitted job) or starts a local one."""
+
+
+class FaultsConfig(Section):
+    """What is done about processes that die or hang."""
+
+    hang_s: float = Field(300.0, gt=0)
+    """Seconds without any answer before an actor that has work counts as hung, at least; ten times
+    the longest piece of work so far if that is more."""
+    learner_restarts: int = Field(3, ge=0)
+    """Times that a lost learner is started anew from the last checkpoint before the run stops."""
 
 
 class ObserveConfig(Section):
@@ -335,6 +353,7 @@ class RunConfig(Section):
     """null evaluates nothing."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     placement: PlacementConfig = PlacementConfig()
+    faults: FaultsConfig = FaultsConfig()
     observe: ObserveConfig = ObserveConfig()
 
     @model_validator(mode="after")
@@ -344,7 +363,14 @@ class RunConfig(Section):
                 f"train.groups_per_step: {self.train.groups_per_step} is fewer than "
                 f"placement.learner.actors: {self.placement.learner.actors}; a rank needs a group"
             )
-        _check_room("rollout", self.rollout.max_new_tokens, self.engine)
+        for role in ("learner", "reference"):
+            if (gpus := getattr(self.placement, role).gpus) > 1:
+                raise ValueError(
+                    f"placement.{role}.gpus: {gpus}, but one such actor works on one GPU; raise "
+                    f"placement.{role}.actors"
+                )
+        if self.algo.kind == "grpo":
+            _check_room("rollout", self.rollout.max_new_tokens, self.engine)
         if self.evaluation:
             _check_room("evaluation", self.evaluation.max_new_tokens, self.engine)
         if self.algo.kind == "grpo" and not self.prompt.has_tags:
@@ -361,6 +387,11 @@ class RunConfig(Section):
             raise ValueError(
                 "train.max_staleness and train.dynamic_sampling do nothing in supervised training; "
                 "set them to 0 and false"
+            )
+        if is_supervised and self.rollout.temperature != 1:
+            raise ValueError(
+                f"rollout.temperature: {self.rollout.temperature:g} would divide the logits that "
+                "supervised training takes the likelihood of; set it to 1"
             )
         if not is_supervised and self.learner.lora and self.learner.lora.dropout:
             raise ValueError(
@@ -419,6 +450,7 @@ class EvaluateConfig(Section):
     max_audio_s: float | None = Field(None, gt=0, le=300)
     """A question whose clip is longer counts as failed; null takes what the model hears."""
     placement: EvaluatePlacement = EvaluatePlacement()
+    faults: FaultsConfig = FaultsConfig()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

@@ -8,6 +8,7 @@ so a file may be larger than memory.
 
 import hashlib
 import json
+import os
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,14 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from keomni_rl.data.question_rows import KNOWN, REQUIRED, read_rows
 from keomni_rl.errors import DataError
 from keomni_rl.types import Question
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same file would make another table."""
-MAX_LINE_BYTES = 2**20
-REQUIRED = ("id", "question", "choices", "answer", "audio")
+PIECE = 10_000
+"""Rows that are read at once where all are."""
 SUFFIXES = (".jsonl", ".json", ".parquet")
+MAX_NAME_BYTES = 255
+"""Of a file's name, on every usual file system."""
 
 
 class QuestionFile:
@@ -39,8 +43,10 @@ class QuestionFile:
     def __init__(self, path: Path, *, allow_open: bool = False) -> None:
         if path.suffix not in SUFFIXES:
             raise DataError(f"{path}: wanted a .jsonl or .parquet file of questions")
+        if path.is_dir():
+            raise DataError(f"{path}: a folder; name the file of questions in it")
         if not path.is_file():
-            raise DataError(f"{path}: no such file of questions; correct data.train")
+            raise DataError(f"{path}: no such file of questions; correct the path")
         self._folder = path.resolve().parent
         self._where = str(path)
         self._table = _open_table(path.resolve(), allow_open)
@@ -64,6 +70,14 @@ class QuestionFile:
             extra=json.loads(row["extra"]),
         )
 
+    def wordings(self) -> Iterator[Question]:
+        """Every question in order, its sound left out: for looking at all of them."""
+        table = self._table.remove_columns("audio").with_format("arrow")
+        for piece in table.iter(PIECE):
+            for row in piece.to_pylist():
+                more = {"choices": tuple(row["choices"]), "extra": json.loads(row["extra"])}
+                yield Question(**row | more, audio="")
+
 
 def _open_table(path: Path, allow_open: bool) -> Any:
     import datasets
@@ -83,15 +97,21 @@ def _open_table(path: Path, allow_open: bool) -> Any:
             },
         )
     except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, DataError):
-            raise error.__cause__ from None
+        match error.__cause__:
+            case DataError() as cause:
+                raise cause from None
+            case OSError() as cause:
+                raise DataError(
+                    f"{path}: its table cannot be written to {datasets.config.HF_DATASETS_CACHE} "
+                    f"({cause}); make room, or set HF_DATASETS_CACHE to another folder"
+                ) from error
         raise
 
 
 def _table_rows(path: str, allow_open: bool, identity: str) -> Iterator[dict[str, Any]]:  # noqa: ARG001
     file = Path(path)
     ids = array("Q")
-    for where, row in _rows(file):
+    for where, row in read_rows(file):
         question = parse_question(row, file.parent, where, allow_open=allow_open)
         ids.append(_digest(question.id))
         yield {
@@ -112,59 +132,21 @@ def _refuse_repeated_ids(file: Path, digests: np.ndarray) -> None:
     """Ids name one question; 8 bytes of each are kept, the texts are read again on suspicion."""
     values, counts = np.unique(digests, return_counts=True)
     suspects = set(values[counts > 1].tolist())
-    seen: set[str] = set()
-    for where, row in _rows(file) if suspects else ():
-        if _digest(str(row["id"])) in suspects:
-            if str(row["id"]) in seen:
-                raise DataError(f"{where}: id {row['id']!r} was used before; ids name one question")
-            seen.add(str(row["id"]))
+    seen: dict[str, str] = {}
+    for where, row in read_rows(file) if suspects else ():
+        name = str(row["id"])
+        if _digest(name) not in suspects:
+            continue
+        if name in seen:
+            raise DataError(
+                f"{where}: the id {name!r} was used before ({seen[name]}); give each question its "
+                "own"
+            )
+        seen[name] = where
 
 
 def _digest(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Rows with where they stand, one at a time."""
-    return _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", row
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from error
-
-
-def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in _lines(path):
-        where = f"{path}, line {number}"
-        try:
-            yield where, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not a JSON object ({error}); one question a line") from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        file.seek(3 if file.read(3) == b"\xef\xbb\xbf" else 0)
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise DataError(
-                    f"{path}, line {number}: over {MAX_LINE_BYTES} bytes; not a question"
-                )
-            if line.strip():
-                yield number, line
 
 
 def parse_question(row: Any, folder: Path, where: str, *, allow_open: bool = False) -> Question:
@@ -184,41 +166,73 @@ def parse_question(row: Any, folder: Path, where: str, *, allow_open: bool = Fal
     if missing := [key for key in REQUIRED if row.get(key) is None]:
         raise DataError(f"{where}: no {missing[0]!r}; a question needs {', '.join(REQUIRED)}")
     for key in ("question", "answer", "audio"):
-        if not isinstance(row[key], str) or not row[key].strip():
+        if not _is_text(row[key]):
             raise DataError(f"{where}: {key!r} is {row[key]!r:.80}, wanted text")
     if row["choices"] or not allow_open:
         _check_choices(row["choices"], row["answer"], where)
+    name, dataset = row["id"], row.get("dataset")
+    if not _is_text(name) and (not isinstance(name, int) or isinstance(name, bool)):
+        raise DataError(f"{where}: 'id' is {name!r:.80}, wanted text or a whole number")
+    if dataset is not None and not isinstance(dataset, str):
+        raise DataError(f"{where}: 'dataset' is {dataset!r:.80}, wanted text or nothing")
+    _refuse_half_characters(row, where)
     return Question(
-        id=str(row["id"]),
+        id=str(name),
         question=row["question"],
         choices=tuple(row["choices"]),
         answer=row["answer"],
         audio=str(resolve_audio(row["audio"], folder, where)),
-        dataset=str(row.get("dataset", "")),
-        extra={k: v for k, v in row.items() if k not in {*REQUIRED, "dataset"}},
+        dataset=dataset or "",
+        extra={k: v for k, v in row.items() if k not in KNOWN},
     )
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _check_choices(choices: Any, answer: str, where: str) -> None:
-    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) for c in choices):
+    if not isinstance(choices, (list, tuple)) or not all(map(_is_text, choices)):
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
     if len(set(choices)) < 2 or len(set(choices)) != len(choices):
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted two or more different ones")
     if answer not in choices:
-        raise DataError(f"{where}: the answer {answer!r} is not among the choices {choices!r}")
+        raise DataError(
+            f"{where}: the answer {answer!r} is not among the choices {choices!r}; wanted one of "
+            "them to the letter"
+        )
+
+
+def _refuse_half_characters(row: Mapping[str, Any], where: str) -> None:
+    """JSON may spell one half of a surrogate pair, which fails wherever it is written."""
+    for key, value in row.items():
+        try:
+            json.dumps({key: value}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{where}: {key!r} holds {error.object[error.start]!r}, half of a character, which "
+                "no file can hold; write the whole character or remove it"
+            ) from error
 
 
 def resolve_audio(audio: str, folder: Path, where: str) -> Path:
     """The absolute path of an audio file inside ``folder``.
 
     Raises:
-        DataError: the path leads out of the folder, by itself or through a link.
+        DataError: the path leads out of the folder, by itself or through a link, or is none.
     """
     root = folder.resolve()
     try:
         path = (root / audio).resolve()
     except ValueError as error:
-        raise DataError(f"{where}: audio {audio!r} is no path ({error})") from error
+        raise DataError(f"{where}: audio {audio!r:.80} is no path ({error})") from error
     if not path.is_relative_to(root):
-        raise DataError(f"{where}: audio {audio!r} lies outside {root}; keep audio beside its file")
+        raise DataError(
+            f"{where}: audio {audio!r:.80} lies outside {root}; keep audio beside its file"
+        )
+    if any(len(name) > MAX_NAME_BYTES for name in os.fsencode(path).split(b"/")):
+        raise DataError(
+            f"{where}: audio {audio!r:.80} is no path (a name of over {MAX_NAME_BYTES} bytes); "
+            "wanted where a sound lies, not what it is"
+        )
     return path

@@ -5,7 +5,7 @@ else. Files without weights are one deck that is dealt anew every epoch. Files w
 deck each: every `BLOCK` prompts hold each file in its share, in a seeded order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -63,6 +63,19 @@ class PromptStream:
         """The question in use number ``number``, file after file: for looking at all of them."""
         file, index = self._card(number)
         return self._render(self._files[file][index], self._sources[file])
+
+    def texts(self) -> Iterator[tuple[int, str]]:
+        """Number and text of every prompt in use; its sound is not looked for.
+
+        Raises:
+            DataError: a question cannot be rendered.
+        """
+        for file, questions in enumerate(self._files):
+            numbers = np.full(len(questions), -1)
+            numbers[self._chosen[file]] = np.arange(self._starts[file], self._starts[file + 1])
+            for number, question in zip(numbers.tolist(), questions.wordings(), strict=True):
+                if number >= 0:
+                    yield number, self._render(question, self._sources[file]).text
 
     def _card(self, number: int) -> Card:
         file = int(np.searchsorted(self._starts, number, side="right")) - 1

@@ -23,14 +23,12 @@ from keomni_rl.engines.specs import Sampling
 from keomni_rl.errors import DataError, EngineError, LostWorkError
 from keomni_rl.evaluation.predictions import parse_prediction
 from keomni_rl.evaluation.summary import Summary, summarise, write_summary
-from keomni_rl.observe.sinks import read_lines
+from keomni_rl.observe.sinks import read_lines, replace_lines
 from keomni_rl.types import GroupKey, Prediction, Question
 
 log = logging.getLogger(__name__)
-PATIENCE = 3.0
-"""A question is given to a second evaluator after this many times the longest one so far..."""
-LEAST_PATIENCE_S = 20.0
-"""...and never before this."""
+SLOW_S = 20.0
+"""A question that takes longer, at least, is given to a second evaluator too."""
 OnAnswer = Callable[[int], None]
 
 
@@ -51,27 +49,28 @@ class Answering:
     folder: Path
     run_id: str
     num_evaluators: int
+    answered: dict[str, Prediction] = field(default_factory=dict)
+    """What the folder holds already, by question id, see `read_answers`; the others are added."""
+    step: int | None = None
+    """Optimizer steps behind the weights; None for a model that does not change."""
     version: int | None = None
-    """Weights that have to answer; None for a model that does not change."""
+    """Policy version that has to answer."""
     on_answer: OnAnswer = lambda _: None
     """Told of the number of questions answered so far."""
-    _answered: dict[str, Prediction] = field(default_factory=dict)
-    _longest_s: float = 0.0
 
     async def run(self) -> Summary:
         """Answer all that is not answered yet, and judge."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._answered = read_answers(self.folder)
-        self.on_answer(len(self._answered))
+        self.on_answer(len(self.answered))
         await self._answer_all()
-        write_predictions(self.folder / "predictions.json", self.questions, self._answered)
+        write_predictions(self.folder / "predictions.json", self.questions, self.answered)
         summary = summarise(
             self.questions,
-            self._answered,
+            self.answered,
             think=self.prompt.thinks,
             has_tags=self.prompt.has_tags,
             mmau_version=find_version(self.questions),
-            policy_version=self.version,
+            policy_version=self.step,
             temperature=self.config.temperature,
             think_max_words=self.prompt.measured_words,
             settings={
@@ -86,25 +85,24 @@ class Answering:
 
     async def _answer_all(self) -> None:
         turns = asyncio.Semaphore(self.config.max_in_flight * self.num_evaluators)
-        with (self.folder / "predictions.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "predictions.jsonl"
+        with path.open("a", encoding="utf-8", errors="replace") as file:  # of error messages
 
             async def answer(index: int, question: Question) -> None:
                 async with turns:
                     prediction = await self._answer(index, question)
-                self._answered[question.id] = prediction
+                self.answered[question.id] = prediction
                 file.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
                 file.flush()
-                self.on_answer(len(self._answered))
+                self.on_answer(len(self.answered))
 
             async with asyncio.TaskGroup() as group:
                 for index, question in enumerate(self.questions):
-                    if question.id not in self._answered:
+                    if question.id not in self.answered:
                         group.create_task(answer(index, question))
 
     async def _answer(self, index: int, question: Question) -> Prediction:
         """One question; what fails is recorded with its error and counts as not answered."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         try:
             prediction = await self._ask(index, question)
             if self.version is not None and prediction.policy_version != self.version:
@@ -122,7 +120,6 @@ class Answering:
                 finish_reason="error",
                 error=str(error).splitlines()[-1],
             )
-        self._longest_s = max(self._longest_s, loop.time() - started)
         return prediction
 
     async def _ask(self, index: int, question: Question) -> Prediction:
@@ -141,26 +138,16 @@ class Answering:
                 GroupKey(self.run_id, index, attempt), prompt, clip, sampling
             ),
             cost=self.config.samples * self.config.max_new_tokens,
-            patience_s=self._patience_s,
+            name=f"question {question.id!r}",
         )
-
-    def _patience_s(self) -> float:
-        if not self._longest_s:
-            return float("inf")
-        return max(LEAST_PATIENCE_S, PATIENCE * self._longest_s)
 
 
 def read_answers(folder: Path) -> dict[str, Prediction]:
     """Predictions that a folder holds by question id; those that failed are dropped from it."""
     path = folder / "predictions.jsonl"
-    lines = read_lines(path)
-    kept = [line for line in lines if line.get("error") is None]
+    kept = [line for line in read_lines(path) if line.get("error") is None]
     if path.exists():
-        aside = path.with_suffix(".partial")
-        aside.write_text(
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8"
-        )
-        aside.replace(path)
+        replace_lines(path, kept)
     predictions = (
         parse_prediction(line, f"{path}, line {n}") for n, line in enumerate(kept, start=1)
     )

@@ -11,6 +11,7 @@ from typing import TypeVar
 import ray
 
 from keomni_rl.actors.remote import check_placement, join_ray
+from keomni_rl.config.idle import idle_settings
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.data.mmau import find_version
 from keomni_rl.driver import preflight
@@ -42,21 +43,23 @@ class Check:
 
 def check_run(config: RunConfig) -> Check:
     """Look at model, rewards, data, tokenisation and placement; start no actor, fetch nothing."""
-    check = Check(describe_plan(config))
+    check = Check([*describe_plan(config), *(("no use", line) for line in idle_settings(config))])
     model = _check_model(check, config)
     check.attempt(lambda: preflight.check_rewards(config))
     stream = check.attempt(lambda: preflight.open_stream(config))
     if stream:
         check.plan.append(("questions", str(stream.num_questions)))
-        if model:
-            num_tokens = check.attempt(lambda: check_round_trip(config, model, stream[0]))
-            if num_tokens:
-                check.plan.append(
-                    ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
-                )
-    if questions := check.attempt(lambda: preflight.open_evaluation(config)):
+    questions = check.attempt(lambda: preflight.open_evaluation(config))
+    if questions:
         version = find_version(questions)
         check.plan.append(("evaluation", f"{len(questions)} questions ({version})"))
+    if model and stream:
+        inputs = preflight.Inputs(stream, questions)
+        check.attempt(lambda: preflight.check_room(config, model, inputs))
+        if num_tokens := check.attempt(lambda: check_round_trip(config, model, stream[0])):
+            check.plan.append(
+                ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
+            )
     check.attempt(lambda: _check_cluster(check, config))
     return check
 
@@ -66,7 +69,9 @@ def _check_model(check: Check, config: RunConfig) -> Path | None:
         check.plan.append(("weights", "not here yet; the run fetches them from the hub"))
         return None
     return check.attempt(
-        lambda: preflight.check_model(config.model, max_audio_s=config.data.max_audio_s)
+        lambda: preflight.check_model(
+            config.model, max_audio_s=config.data.max_audio_s, offline=True
+        )
     )
 
 
@@ -86,7 +91,7 @@ def check_round_trip(config: RunConfig, model: Path, prompt: Prompt) -> int:
 
     Raises:
         EngineError: vLLM cannot process it.
-        ConfigError: the two differ, or the prompt leaves no room for a completion.
+        ConfigError: the two differ.
     """
     asked = {
         "model": str(model),
@@ -109,11 +114,5 @@ def check_round_trip(config: RunConfig, model: Path, prompt: Prompt) -> int:
             f"question {prompt.id!r} becomes {len(ids['learner'])} tokens in the learner and "
             f"{len(ids['engine'])} in vLLM, or other ones; the model folder's tokenizer, chat "
             "template and feature extractor must belong together"
-        )
-    needed = len(ids["engine"]) + config.rollout.max_new_tokens
-    if needed > config.engine.max_model_len:
-        raise ConfigError(
-            f"question {prompt.id!r} with its completion takes {needed} tokens, over "
-            f"engine.max_model_len: {config.engine.max_model_len}; raise it"
         )
     return len(ids["engine"])

@@ -5,16 +5,19 @@ A checkpoint is a folder with the learner's safetensors, ``state.json`` (where t
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from safetensors import safe_open
 
 from keomni_rl.errors import CheckpointError
+from keomni_rl.models.adapters import DOWN, SCALE
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -31,15 +34,30 @@ class RunState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     step: int = 0
-    """Optimizer steps done, which is the policy version too."""
+    """Optimizer steps done."""
+    version: int = 0
+    """Policy version: steps done, and those that a lost learner took with it."""
     position: int = 0
     """Groups of the prompt stream that were trained on or dropped; the next is generated anew."""
+
+
+class Listed(BaseModel):
+    """One file in a manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bytes: int
+    sha256: str
+
+
+LISTING = TypeAdapter(dict[str, Listed])
+"""A manifest: file names and what the files were when they were written."""
 
 
 async def save_checkpoint(
     folder: Path, state: RunState, write_learner: Callable[[Path], Awaitable[None]], *, keep: int
 ) -> Path:
-    """Write ``step_NNNNNN`` under ``folder`` and drop the oldest beyond ``keep``."""
+    """Write ``step_NNNNNN`` under ``folder``; then of all others ``keep`` - 1 stay."""
     final = folder / f"step_{state.step:06d}"
     aside = folder / f".step_{state.step:06d}.partial"
     shutil.rmtree(aside, ignore_errors=True)
@@ -48,23 +66,41 @@ async def save_checkpoint(
     (aside / STATE).write_text(state.model_dump_json(indent=2) + "\n")
     files = sorted(path for path in aside.iterdir() if path.is_file())
     manifest = {
-        path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in files
+        path.name: Listed(bytes=path.stat().st_size, sha256=file_digest(path)) for path in files
     }
-    (aside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (aside / MANIFEST).write_bytes(LISTING.dump_json(manifest, indent=2) + b"\n")
     for path in (*files, aside / MANIFEST, aside):
         _flush(path)
     if final.exists():
         shutil.rmtree(final)
     aside.rename(final)
     _flush(folder)
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    for path in _dropped(folder, final, keep):
+        shutil.rmtree(path)
     return final
 
 
+def _dropped(folder: Path, written: Path, keep: int) -> list[Path]:
+    """All but the one just written and the newest whole ones before it, ``keep`` together.
+
+    Later ones are damaged, or the run would have gone on from them. Digests are not looked at,
+    which would take as long as writing.
+    """
+    found = list_checkpoints(folder)
+    before = reversed(found[: found.index(written)])
+    whole = (path for path in before if not find_damage(path, digests=False))
+    kept = {written, *islice(whole, keep - 1)}
+    return [path for path in found if path not in kept]
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    return sorted(folder.glob("step_*"))
+    """Finished checkpoints, oldest first; a copy under a longer name is none."""
+    found = [path for path in folder.glob("step_*") if _number(path).isdecimal()]
+    return sorted(found, key=lambda path: int(_number(path)))
+
+
+def _number(path: Path) -> str:
+    return path.name.removeprefix("step_")
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
@@ -86,19 +122,40 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
     return None
 
 
-def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+def find_damage(path: Path, *, digests: bool = True) -> str | None:
+    """What is wrong with a checkpoint, or None; without ``digests`` only sizes are compared."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        return f"no readable {MANIFEST}: {error}"
+        manifest = LISTING.validate_json((path / MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        return f"no readable {MANIFEST}: {str(error).splitlines()[0]}"
+    if STATE not in manifest:
+        return f"{MANIFEST} does not list {STATE}"
     for name, expected in manifest.items():
         file = path / Path(name).name
         if not file.is_file():
             return f"{name} is missing"
-        if file.stat().st_size != expected["bytes"] or file_digest(file) != expected["sha256"]:
+        is_same_size = file.stat().st_size == expected.bytes
+        if not is_same_size or (digests and file_digest(file) != expected.sha256):
             return f"{name} has changed since it was written"
     return None
+
+
+class Adapters(NamedTuple):
+    """The adapters in a checkpoint."""
+
+    rank: int
+    scale: float
+    """alpha / rank."""
+
+
+def stored_adapters(path: Path) -> Adapters | None:
+    """The adapters that a checkpoint holds; None if it holds whole weights."""
+    with safe_open(min(path.glob("policy-*.safetensors")), framework="numpy") as tensors:
+        notes = tensors.metadata() or {}
+        if SCALE not in notes:
+            return None
+        down = next(name for name in tensors.keys() if name.endswith(DOWN))  # noqa: SIM118
+        return Adapters(tensors.get_slice(down).get_shape()[0], float(notes[SCALE]))
 
 
 def file_digest(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import ray
 from rich.console import Console
 
 from keomni_rl.actors.audio import AudioActor
-from keomni_rl.actors.endpoint import EndpointActor
+from keomni_rl.actors.endpoint import EndpointActor, read_key
 from keomni_rl.actors.engine_actor import EvaluatorActor
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.actors.remote import check_placement, join_ray, start_actor, start_helper
@@ -16,21 +17,25 @@ from keomni_rl.config import EvaluateConfig, load_config, to_yaml
 from keomni_rl.config.schema import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
-from keomni_rl.driver.answering import Answering, read_answers
-from keomni_rl.driver.preflight import check_model, settle_model
+from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
+from keomni_rl.driver.preflight import check_model
 from keomni_rl.driver.run_dir import locked, prepare_run_dir
+from keomni_rl.driver.settle import settle, tell_idle
+from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.engines.specs import engine_spec
-from keomni_rl.errors import ConfigError, EngineError
+from keomni_rl.errors import ConfigError
+from keomni_rl.evaluation.judge import named
 from keomni_rl.evaluation.summary import Summary
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
-from keomni_rl.observe.progress import CountProgress
+from keomni_rl.observe.progress import Progress
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Prediction, Question
 
 FREE: dict[str, Any] = {
     "run_dir": True,
     "placement": True,
+    "faults": True,
     "engine": True,
     "evaluation": {"max_in_flight"},
     "endpoint": {"requests_per_minute", "timeout_s", "max_attempts", "api_key_env"},
@@ -44,12 +49,14 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
     Raises:
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
-    config = _settle(config)
+    config = settle(config)
     prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
     with locked(config.run_dir):
         if resume:
             _refuse_other_settings(config)
         questions = read_evaluation_set(config.evaluation.file)
+        answered = read_answers(config.run_dir)
+        refuse_other_answers(config, questions, answered)
         if config.model:
             check_model(config.model, max_audio_s=config.max_audio_s)
         join_ray(config.placement.address)
@@ -57,24 +64,25 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
             if config.model:
                 check_placement(config.placement, ["evaluator"])
             (config.run_dir / "config.yaml").write_text(to_yaml(config))
-            return asyncio.run(_evaluate(config, questions, console))
+            return asyncio.run(_evaluate(config, questions, answered, console))
         finally:
             ray.shutdown()
 
 
-async def _evaluate(config: EvaluateConfig, questions: list[Question], console: Console) -> Summary:
-    num_kept = len(read_answers(config.run_dir))
+async def _evaluate(
+    config: EvaluateConfig,
+    questions: list[Question],
+    answered: dict[str, Prediction],
+    console: Console,
+) -> Summary:
+    num_kept = len(answered)
     write_event(config.run_dir, "start", answered=num_kept)
+    tell_idle(config, console)
     pool = start_pool(config)
-    with console.status("starting evaluators"):
-        try:
-            await pool.wait_ready()
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, EngineError):
-                raise ConfigError(str(error.cause)) from error
-            raise
+    with console.status("starting evaluators"), refusal_told():
+        await pool.wait_ready()
     started = time.monotonic()
-    with CountProgress("questions", len(questions), done=num_kept, console=console) as progress:
+    with Progress("questions", len(questions), done=num_kept, console=console) as progress:
         answering = Answering(
             pool=pool,
             audio=start_helper(
@@ -88,6 +96,7 @@ async def _evaluate(config: EvaluateConfig, questions: list[Question], console: 
             folder=config.run_dir,
             run_id=f"{config.run_dir.name}-{time.time_ns():x}",
             num_evaluators=config.placement.evaluator.actors,
+            answered=answered,
             on_answer=progress.update,
         )
         summary = await answering.run()
@@ -111,32 +120,24 @@ def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
     def start() -> Any:
         if config.endpoint:
             on_cpu = RolePlacement(actors=place.actors, gpus=0, cpus=0)
-            return start_actor(EndpointActor, on_cpu, config.endpoint)
+            return start_actor(EndpointActor, on_cpu, config.endpoint, read_key(config.endpoint))
         assert config.model is not None
         spec = engine_spec(config.model, config.engine, place, awaits_weights=False)
         return start_actor(EvaluatorActor, place, spec)
 
-    async def restore(_: Any) -> None:
-        """Weights that do not change come with the model."""
-
     return ActorPool(
         start,
         place.actors,
-        restore=restore,
         on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
+        hang_s=max(config.faults.hang_s, _longest_request_s(config)),
+        slow_s=SLOW_S,
     )
 
 
-def _settle(config: EvaluateConfig) -> EvaluateConfig:
-    """Every path absolute and the model pinned, as `keomni_rl.driver.preflight.settle`."""
-    file = config.evaluation.file.absolute()
-    return config.model_copy(
-        update={
-            "run_dir": config.run_dir.absolute(),
-            "model": settle_model(config.model) if config.model else None,
-            "evaluation": config.evaluation.model_copy(update={"file": file}),
-        }
-    )
+def _longest_request_s(config: EvaluateConfig) -> float:
+    """For which a served model may keep silent, refusals and their pauses included."""
+    endpoint = config.endpoint
+    return 2 * endpoint.timeout_s * endpoint.max_attempts if endpoint else 0.0
 
 
 def _heard_s(config: EvaluateConfig) -> float:
@@ -154,4 +155,21 @@ def _refuse_other_settings(config: EvaluateConfig) -> None:
         raise ConfigError(
             f"{config.run_dir}: its answers were given with other settings in {changed[0]!r} "
             f"({old[changed[0]]} before, {new[changed[0]]} now); give another run_dir"
+        )
+
+
+def refuse_other_answers(
+    config: EvaluateConfig, questions: Iterable[Question], answered: Iterable[str]
+) -> None:
+    """See that all answers of the folder are to these questions.
+
+    Raises:
+        ConfigError: some are not: the file of questions has changed.
+    """
+    asked = {question.id for question in questions}
+    if others := [name for name in answered if name not in asked]:
+        raise ConfigError(
+            f"{config.run_dir}: {len(others)} of its answers are to questions that "
+            f"{config.evaluation.file} does not hold (any more): {named(others)}; give another "
+            "run_dir"
         )

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keomni_rl.config.schema import EvaluationConfig
-from keomni_rl.driver.answering import Answering
+from keomni_rl.driver.answering import Answering, read_answers
 from keomni_rl.driver.run import Run
-from keomni_rl.evaluation.summary import Summary
+from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.types import Question
 
 
@@ -19,7 +19,8 @@ class Evaluation:
         self._config = config
         self._questions = questions
         self._task: asyncio.Task[Summary] | None = None
-        self._finished: list[Summary] = []
+        # A run may have been stopped between an evaluation's end and its place in the metrics.
+        self._finished = read_evaluations(run.config.run_dir)
 
     def is_due(self, step: int) -> bool:
         """Whether the policy after ``step`` steps is to be evaluated and has not been."""
@@ -28,7 +29,7 @@ class Evaluation:
         is_wanted = is_end or (every > 0 and step % every == 0)
         return is_wanted and not (self._folder(step) / "summary.json").exists()
 
-    async def start(self, version: int) -> None:
+    async def start(self) -> None:
         """Give the evaluators the learner's weights and let them begin."""
         await self.finish()
         await self._run.publish("evaluator")
@@ -39,19 +40,25 @@ class Evaluation:
             config=self._config,
             prompt=self._run.config.prompt,
             questions=self._questions,
-            folder=self._folder(version),
-            run_id=f"{self._run.id}-eval{version}",
+            folder=self._folder(self._run.step),
+            run_id=f"{self._run.id}-evaluation-{self._run.version}",
             num_evaluators=self._run.config.placement.evaluator.actors,
-            version=version,
+            answered=read_answers(self._folder(self._run.step)),
+            step=self._run.step,
+            version=self._run.version,
         )
         self._task = asyncio.create_task(answering.run())
 
-    def take_finished(self) -> dict[str, float]:
-        """Metrics of the latest evaluation that has ended since the last call; none otherwise."""
+    def take_finished(self) -> dict[int, dict[str, float]]:
+        """Figures of the evaluations that have ended since the last call, by policy version.
+
+        The first call gives those of a run that is resumed once more.
+        """
         if self._task and self._task.done():
             self._finished.append(self._task.result())
             self._task = None
-        return summary_metrics(self._finished.pop()) if self._finished else {}
+        taken, self._finished = self._finished, []
+        return {s.policy_version: figures(s) for s in taken if s.policy_version is not None}
 
     async def finish(self) -> None:
         """Wait for the evaluation that is under way."""
@@ -59,15 +66,24 @@ class Evaluation:
             self._finished.append(await self._task)
             self._task = None
 
+    async def cancel(self) -> None:
+        """Break off the evaluation that is under way; the answers so far are in its folder."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
     def _folder(self, version: int) -> Path:
         return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
 
 
-def summary_metrics(summary: Summary) -> dict[str, float]:
-    """A summary's figures as metrics."""
-    metrics = {
-        "evaluation/accuracy": summary.accuracy,
-        "evaluation/format": summary.format,
-        "evaluation/policy_version": summary.policy_version,
-    } | {f"evaluation/{task}_accuracy": share.accuracy for task, share in summary.by_task.items()}
-    return {name: float(value) for name, value in metrics.items() if value is not None}
+def read_evaluations(run_dir: Path) -> list[Summary]:
+    """All finished evaluations of a run, by policy version."""
+    return [read_summary(p) for p in sorted((run_dir / "evaluation").glob("step_*/summary.json"))]
+
+
+def figures(summary: Summary) -> dict[str, float]:
+    """What a summary adds to a run's metrics: shares of all questions, and of those of a task."""
+    shares = {"evaluation/accuracy": summary.accuracy, "evaluation/format": summary.format}
+    shares |= {f"evaluation/{task}_accuracy": of.accuracy for task, of in summary.by_task.items()}
+    return {name: share for name, share in shares.items() if share is not None}

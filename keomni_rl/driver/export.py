@@ -12,13 +12,12 @@ from typing import Literal
 import torch
 import yaml
 from pydantic import ValidationError
-from safetensors import safe_open
 
 from keomni_rl.config.schema import ModelConfig
-from keomni_rl.driver.checkpoints import find_damage, latest_checkpoint
+from keomni_rl.driver.checkpoints import find_damage, latest_checkpoint, stored_adapters
 from keomni_rl.engines.learner_files import read_stored
 from keomni_rl.errors import CheckpointError
-from keomni_rl.models.adapters import SCALE, merge_stored
+from keomni_rl.models.adapters import merge_stored
 from keomni_rl.models.family import LayoutName, find_family, layout_named
 from keomni_rl.models.hub import local_model
 from keomni_rl.models.layout import find_layout, read_tensors, weight_files, write_model
@@ -93,16 +92,10 @@ def trained_tensors(source: Path, base: Path) -> Iterator[tuple[str, torch.Tenso
     """
     if _is_model(source):
         return iter(()) if source == base else read_tensors(source)
-    scale = _adapter_scale(source)
-    if scale is None:
+    adapters = stored_adapters(source)
+    if adapters is None:
         return read_stored(source, "policy")
-    return merge_stored(dict(read_stored(source, "policy")), read_tensors(base), scale)
-
-
-def _adapter_scale(checkpoint: Path) -> float | None:
-    with safe_open(next(checkpoint.glob("policy-*.safetensors")), framework="pt") as tensors:
-        notes = tensors.metadata() or {}
-    return float(notes[SCALE]) if SCALE in notes else None
+    return merge_stored(dict(read_stored(source, "policy")), read_tensors(base), adapters.scale)
 
 
 def _find_source(path: Path) -> Path:

@@ -25,17 +25,24 @@ def group_metrics(
     }
     if groups[0].rewards:
         metrics |= _reward_metrics(groups)
-        staleness = [policy_version - c.policy_version[0] for c in completions]
+        ages = [age for group in groups for age in staleness(group, policy_version)]
         is_cut = [c.finish_reason == FinishReason.LENGTH for c in completions]
         metrics |= {
             "rollout/truncated_share": np.mean(is_cut),
             "rollout/think_over_limit_share": np.mean(
                 [num_think_words(c.text) >= think_max_words for c in completions]
             ),
-            "staleness/mean": np.mean(staleness),
-            "staleness/max": np.max(staleness),
+            "staleness/mean": np.mean(ages),
+            "staleness/max": np.max(ages),
         }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def staleness(group: RolloutGroup, policy_version: int) -> list[int]:
+    """By how many versions each completion's oldest token is behind; none of written ones."""
+    if not group.rewards:
+        return []
+    return [policy_version - c.policy_version[0] for c in group.group.completions]
 
 
 def _reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, np.floating[Any]]:

@@ -2,26 +2,28 @@
 
 import asyncio
 import json
-import math
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from keomni_rl.config.schema import PromptConfig
-from keomni_rl.data.audio import HOP, SAMPLE_RATE_HZ, TAIL_FRAMES, check_header, load_clip
+from keomni_rl.data.audio import check_header, load_clip
 from keomni_rl.data.prompts import make_prompt, split_completion
 from keomni_rl.data.questions import parse_question
+from keomni_rl.driver.prompt_room import num_prompt_tokens
+from keomni_rl.driver.start_failure import find_cause, one_line, stderr_to
 from keomni_rl.engines.specs import EngineSpec, Sampling
-from keomni_rl.errors import DataError
+from keomni_rl.errors import USER_ERRORS, ConfigError, DataError, EngineError
 from keomni_rl.models.family import Family, find_family
 from keomni_rl.models.layout import stored_dtype
 from keomni_rl.types import FinishReason, GroupKey, Prompt, Question
 
 if TYPE_CHECKING:
-    from keomni_rl.engines.rollout import Reply
+    from keomni_rl.engines.rollout import Reply, RolloutEngine
 
 MAX_IN_FLIGHT = 64
 
@@ -107,7 +109,8 @@ def ask(
     Raises:
         CheckpointError: no such model, or one of no known family.
         DataError: a clip cannot be read or is longer than the model hears.
-        EngineError: vLLM failed.
+        ConfigError: vLLM does not start.
+        EngineError: it failed later.
     """
     family = find_family(spec.model)
     prompts = [spec.prompt(question) for question in questions]
@@ -133,9 +136,7 @@ def _prompt_lengths(family: Family, model: Path, prompts: Sequence[Prompt]) -> I
     processor = family.load_processor(model)
     for prompt in prompts:
         info = check_header(prompt.question.audio, max_audio_s=family.longest_clip_s)
-        frames = math.ceil(info.duration * SAMPLE_RATE_HZ / HOP) + TAIL_FRAMES
-        # One more: a resampled clip may come out a sample longer.
-        yield len(family.prompt_ids(processor, prompt.text, frames)) + 1
+        yield num_prompt_tokens(family, processor, prompt.text, info.duration)
 
 
 async def _answer_all(
@@ -145,12 +146,9 @@ async def _answer_all(
     max_new_tokens: int,
     on_answer: Callable[[Answer], object],
 ) -> None:
-    from keomni_rl.engines.rollout import RolloutEngine
-
     greedy = Sampling(num_completions=1, max_new_tokens=max_new_tokens, temperature=0.0)
     window_s = family.longest_clip_s
     turns = asyncio.Semaphore(MAX_IN_FLIGHT)
-    engine = RolloutEngine(spec)
 
     async def answer(index: int, prompt: Prompt) -> Answer:
         async with turns:
@@ -160,12 +158,47 @@ async def _answer_all(
             (reply,) = await engine.answer(GroupKey("infer", index), prompt, clip, greedy)
         return _to_answer(prompt.question, reply)
 
+    with tempfile.TemporaryFile("a+b") as printed:
+        engine = _start(spec, printed)
+        try:
+            tasks = [asyncio.create_task(answer(i, prompt)) for i, prompt in enumerate(prompts)]
+            for task in tasks:
+                on_answer(await task)
+        except EngineError as error:
+            error.add_note(_read(printed))
+            raise
+        finally:
+            engine.shutdown()
+
+
+def _start(spec: EngineSpec, printed: IO[bytes]) -> "RolloutEngine":
+    """Start vLLM, whose complaints go to a file: they are pages, and say what is wrong in a line.
+
+    Raises:
+        ConfigError: it does not start.
+    """
+    from keomni_rl.engines.rollout import RolloutEngine
+
     try:
-        tasks = [asyncio.create_task(answer(i, prompt)) for i, prompt in enumerate(prompts)]
-        for task in tasks:
-            on_answer(await task)
-    finally:
-        engine.shutdown()
+        with stderr_to(printed):
+            return RolloutEngine(spec)
+    except USER_ERRORS:
+        raise
+    except (RuntimeError, ValueError) as error:  # its process ended, or its settings do not fit
+        said = _read(printed)
+        is_elsewhere = "root cause above" in str(error)
+        cause = (find_cause(said) if is_elsewhere else None) or one_line(error)
+        refused = ConfigError(
+            f"vLLM does not start for {spec.max_model_len} tokens of prompt and answer: {cause} "
+            "(a lower --max-new-tokens takes less; --debug shows all that was printed)"
+        )
+        refused.add_note(said)
+        raise refused from error
+
+
+def _read(printed: IO[bytes]) -> str:
+    printed.seek(0)
+    return printed.read().decode(errors="replace")
 
 
 def _to_answer(question: Question, reply: "Reply") -> Answer:

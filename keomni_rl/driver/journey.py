@@ -14,7 +14,7 @@ import numpy as np
 from keomni_rl.algorithms.advantage import group_advantages
 from keomni_rl.driver.run import Run
 from keomni_rl.engines.specs import Sampling
-from keomni_rl.types import GroupKey, Prompt, RolloutGroup
+from keomni_rl.types import FloatArray, Group, GroupKey, Prompt, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,22 @@ async def _sampled(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
         temperature=config.rollout.temperature,
         seed=(config.train.seed * 1_000_003 + index) % 2**31,
     )
+    name = f"group {index} (question {prompt.id!r})"
     start = time.monotonic()
     group = await run.rollouts.run(
         lambda actor, attempt: actor.generate.remote(
             GroupKey(run.id, index, attempt), prompt, clip, sampling
         ),
         cost=config.rollout.group_size * config.rollout.max_new_tokens,
+        name=name,
     )
     sampled = time.monotonic()
-    assert run.reward is not None
+    assert run.rewards is not None
     rewards, (ref_logprobs, reference_s) = await asyncio.gather(
-        run.reward.score.remote(group), _reference(run, group, clip)
+        run.rewards.run(
+            lambda actor, _: actor.score.remote(group), cost=1, name=f"the reward of {name}"
+        ),
+        _reference(run, group, clip, name),
     )
     scored = time.monotonic()
     advantages = group_advantages(
@@ -85,9 +90,16 @@ async def _written(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
     return Arrived(RolloutGroup(group=group, rewards=(), advantages=advantages), clip, {})
 
 
-async def _reference(run: Run, group: Any, clip: Any) -> tuple[Any, float]:
-    if run.reference is None:
+async def _reference(
+    run: Run, group: Group, clip: Any, name: str
+) -> tuple[tuple[FloatArray, ...] | None, float]:
+    if run.references is None:
         return None, 0.0
     start = time.monotonic()
-    logprobs = await run.reference.score.remote(group, clip)
+    tokens = len(group.prompt_ids) + sum(len(c.token_ids) for c in group.completions)
+    logprobs = await run.references.run(
+        lambda actor, _: actor.score.remote(group, clip),
+        cost=tokens,
+        name=f"the reference of {name}",
+    )
     return logprobs, time.monotonic() - start

@@ -1,31 +1,39 @@
 """The loop: prompts become groups, groups a step, a step new weights. There is no second one.
 
-A slot is the right to have one group alive; there are (max_staleness + 1) * groups_per_step. A
-slot is freed when the weights that its group helped to make are published, and groups are trained
-on in the order in which they were started. So no group is ever more than max_staleness versions
-old, and max_staleness 0 is synchronous GRPO.
+Groups are trained on in the order in which they were started, and never older than max_staleness
+versions (`keomni_rl.driver.slots`); max_staleness 0 is synchronous GRPO.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import ray
 
-from keomni_rl.algorithms.advantage import has_signal
 from keomni_rl.config.schema import RunConfig
-from keomni_rl.data.stream import PromptStream
 from keomni_rl.driver.checkpoints import RunState, save_checkpoint
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.group_metrics import group_metrics
-from keomni_rl.driver.journey import Arrived, travel
-from keomni_rl.driver.run import Run
-from keomni_rl.observe.sinks import MetricsWriter, write_event, write_rollouts
+from keomni_rl.driver.journey import Arrived
+from keomni_rl.driver.run import Advance, Run
+from keomni_rl.driver.slots import Slots
+from keomni_rl.driver.stopping import Stop
+from keomni_rl.errors import (
+    ActorError,
+    CheckpointError,
+    EngineError,
+    LearnerLostError,
+    NonFiniteLossError,
+    StoppedError,
+)
+from keomni_rl.observe.sinks import MetricsWriter, write_batch, write_event, write_rollouts
 
 log = logging.getLogger(__name__)
 OnStep = Callable[[int, Mapping[str, float]], None]
+FAILURES = (StoppedError, ActorError, EngineError, NonFiniteLossError, ray.exceptions.RayError)
+"""Ends of a run in which the learner is as it was after its last step."""
 
 
 class Loop:
@@ -34,65 +42,84 @@ class Loop:
     def __init__(
         self,
         run: Run,
-        stream: PromptStream,
-        state: RunState,
+        slots: Slots,
+        *,
         writer: MetricsWriter,
         evaluation: Evaluation | None,
+        stop: Stop,
         on_step: OnStep,
     ) -> None:
         self._run = run
         self._config: RunConfig = run.config
-        self._stream = stream
-        self._step = state.step
-        self._position = state.position
-        """Groups consumed: everything before it is trained on or dropped."""
-        self._next = state.position
-        self._alive: dict[int, asyncio.Task[Arrived]] = {}
+        self._slots = slots
+        self._saved_step = run.step
         self._rest_s = 0.0
         self._writer = writer
         self._evaluation = evaluation
+        self._stop = stop
         self._on_step = on_step
+
+    @property
+    def _step(self) -> int:
+        return self._run.step
 
     async def train(self) -> None:
         """Run to ``train.max_steps``.
 
         Consumes: the prompt stream. Waits for: groups, the learner, publication, and for an
-        evaluation only when the next one is due. Unblocked by: the actors.
+        evaluation only when the next one is due. Unblocked by: the actors, and by SIGTERM.
+
+        Raises:
+            StoppedError: told to leave; everything that was learnt is in a checkpoint.
+            LearnerLostError: the learner has to be started anew, from the last checkpoint.
+            FAILURES: something else failed for good; what was learnt is in a checkpoint.
         """
-        if self._evaluation and self._evaluation.is_due(self._step):
-            await self._evaluation.start(self._step)
-        self._fill_slots()
         try:
-            while self._step < self._config.train.max_steps:
-                metrics = await self._one_step()
-                if self._evaluation:
-                    metrics |= self._evaluation.take_finished()
-                # Before the checkpoint: a kill between the two must not leave a gap.
-                self._writer.write(self._step, metrics)
-                self._on_step(self._step, metrics)
-                await self._keep_and_evaluate()
+            await self._train()
+        except LearnerLostError:
+            raise
+        except FAILURES:
+            await self._save()
+            raise
         finally:
-            for task in self._alive.values():
-                task.cancel()
-            await asyncio.gather(*self._alive.values(), return_exceptions=True)
+            await self._slots.close()
+            if self._evaluation:
+                await self._evaluation.cancel()
+
+    async def _train(self) -> None:
+        await self._evaluate_if_due()
+        self._slots.fill()
+        while self._step < self._config.train.max_steps:
+            metrics = await self._one_step()
+            # Before the checkpoint: a kill between the two must not leave a gap.
+            self._writer.write(self._step, metrics)
+            self._on_step(self._step, metrics)
+            self._write_evaluations()
+            await self._keep_and_evaluate()
         if self._evaluation:
-            await self._evaluation.finish()
+            await self._stop.or_raise(self._evaluation.finish())
+            self._write_evaluations()
+
+    def _write_evaluations(self) -> None:
+        """Figures of evaluations that have ended go to the lines of the steps that they are of."""
+        if self._evaluation:
+            self._writer.add_evaluations(self._evaluation.take_finished())
 
     async def _one_step(self) -> dict[str, float]:
         started = time.monotonic()
-        arrived, dropped = await self._next_groups()
+        batch = await self._stop.or_raise(self._slots.next_batch(self._run.version))
         collected = time.monotonic()
-        rollouts = [a.rollout for a in arrived]
+        rollouts = [arrived.rollout for arrived in batch.groups]
         metrics = group_metrics(
             rollouts,
-            policy_version=self._step,
+            policy_version=self._run.version,
             think_max_words=self._config.prompt.measured_words,
         )
-        advance = await self._run.advance(rollouts, [a.clip for a in arrived])
+        advance = await self._advance(batch.groups)
         published = time.monotonic()
-        self._step = self._run.version
+        self._slots.free(batch)
         if self._step < self._config.train.max_steps:
-            self._fill_slots()
+            self._slots.fill()
         sampled = [rollout for rollout in rollouts if rollout.rewards]
         write_rollouts(
             self._config.run_dir, self._step, sampled[: self._config.observe.rollout_groups]
@@ -102,9 +129,9 @@ class Loop:
         return (
             metrics
             | advance.metrics
-            | _means([a.seconds for a in arrived])
+            | _means([arrived.seconds for arrived in batch.groups])
             | {
-                "rollout/dropped_equal_groups": float(dropped),
+                "rollout/dropped_equal_groups": float(batch.num_dropped),
                 "rollout/tokens_per_s": tokens / step_s,
                 "publish/bytes": float(advance.num_bytes),
                 "time/wait_s": collected - started,
@@ -115,52 +142,57 @@ class Loop:
             }
         )
 
+    async def _advance(self, arrived: list[Arrived]) -> Advance:
+        """One optimizer step; a batch that it fails on is kept for study."""
+        rollouts = [a.rollout for a in arrived]
+        try:
+            return await self._run.advance(rollouts, [a.clip for a in arrived])
+        except NonFiniteLossError as error:
+            path = write_batch(self._config.run_dir, self._step + 1, rollouts)
+            raise NonFiniteLossError(
+                f"step {self._step + 1}: {getattr(error, 'cause', error)}; weights and optimizer "
+                f"are as they were, and the step's groups are in {path}"
+            ) from error
+
     async def _keep_and_evaluate(self) -> None:
         """Checkpoint and evaluation when they are due; their time counts to the next step."""
         started = time.monotonic()
         is_last = self._step == self._config.train.max_steps
         if is_last or self._step % self._config.checkpoint.every_steps == 0:
             await self._save()
-        if self._evaluation and self._evaluation.is_due(self._step):
-            await self._evaluation.start(self._step)
+        self._stop.check()
+        await self._evaluate_if_due()
         self._rest_s = time.monotonic() - started
 
-    def _fill_slots(self) -> None:
-        while len(self._alive) < self._config.slots:
-            self._start_group()
-
-    def _start_group(self) -> None:
-        index = self._next
-        self._next += 1
-        self._alive[index] = asyncio.create_task(travel(self._run, index, self._stream[index]))
-
-    async def _next_groups(self) -> tuple[list[Arrived], int]:
-        """The oldest groups alive, as many as a step takes, and how many were dropped."""
-        groups: list[Arrived] = []
-        dropped = 0
-        while len(groups) < self._config.train.groups_per_step:
-            index = self._position
-            arrived = await self._alive[index]
-            del self._alive[index]
-            self._position += 1
-            rewards = [reward.total for reward in arrived.rollout.rewards]
-            if self._config.train.dynamic_sampling and not has_signal(rewards):
-                dropped += 1
-                write_event(
-                    self._config.run_dir, "group dropped", index=index, reason="equal rewards"
-                )
-                self._start_group()
-                continue
-            groups.append(arrived)
-        return groups, dropped
+    async def _evaluate_if_due(self) -> None:
+        if self._evaluation and self._evaluation.is_due(self._step):
+            await self._stop.or_raise(self._evaluation.finish())
+            await self._evaluation.start()
 
     async def _save(self) -> None:
-        path = await save_checkpoint(
-            self._config.run_dir / "checkpoints",
-            RunState(step=self._step, position=self._position),
-            self._run.learner.save,
-            keep=self._config.checkpoint.keep,
-        )
+        """Write a checkpoint unless this step has one; a disk that fails does not end the run.
+
+        Raises:
+            CheckpointError: the run is at its end, and its end could not be written.
+        """
+        if self._step == self._saved_step:
+            return
+        try:
+            path = await save_checkpoint(
+                self._config.run_dir / "checkpoints",
+                RunState(step=self._step, version=self._run.version, position=self._slots.position),
+                self._run.learner.save,
+                keep=self._config.checkpoint.keep,
+            )
+        except OSError as error:
+            cause = str(getattr(error, "cause", error))
+            write_event(self._config.run_dir, "checkpoint failed", step=self._step, cause=cause)
+            message = f"no checkpoint of step {self._step}: {cause}"
+            if self._step == self._config.train.max_steps:
+                raise CheckpointError(f"{message}; make room and resume the run") from error
+            log.warning("%s; the run goes on, and the one before it stays", message)
+            return
+        self._saved_step = self._step
         write_event(self._config.run_dir, "checkpoint", path=path.name)
 
 

@@ -29,7 +29,9 @@ def describe_plan(config: RunConfig) -> list[tuple[str, str]]:
                 else "none, beta 0",
             ),
         ]
-    objective = "GRPO" if config.algo.kind == "grpo" else "likelihood of written answers"
+    objective, staleness = "likelihood of written answers", ""
+    if config.algo.kind == "grpo":
+        objective, staleness = "GRPO", f"at most {t.max_staleness} versions stale, "
     rows += [
         (
             "learner ranks",
@@ -38,8 +40,7 @@ def describe_plan(config: RunConfig) -> list[tuple[str, str]]:
         ),
         (
             "loop",
-            f"{t.max_steps} steps of {t.groups_per_step} groups, at most {t.max_staleness} "
-            f"versions stale, {config.slots} slots",
+            f"{t.max_steps} steps of {t.groups_per_step} groups, {staleness}{config.slots} slots",
         ),
     ]
     if config.evaluation:
@@ -54,8 +55,9 @@ def describe_plan(config: RunConfig) -> list[tuple[str, str]]:
 
 def _source(source: Source) -> str:
     count = f"{source.count} of " if source.count else ""
-    weight = f" (weight {source.weight:g})" if source.weight else ""
-    return f"{count}{source.file}{weight}"
+    notes = [f"weight {source.weight:g}"] if source.weight else []
+    notes += [source.style] if source.style else []
+    return f"{count}{source.file}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _rewards(config: RunConfig) -> str:
@@ -65,5 +67,8 @@ def _rewards(config: RunConfig) -> str:
 
 def _role(config: RunConfig, name: str) -> str:
     of_role = getattr(config.placement, name)
-    what = f"{of_role.gpus} GPU" if of_role.gpus else f"CPU, {of_role.num_threads} threads"
+    number = of_role.num_threads
+    what = f"CPU, {number} thread{'s' if number > 1 else ''}"
+    if of_role.gpus:
+        what = f"{of_role.gpus} GPU"
     return f"{of_role.actors} x {what}"

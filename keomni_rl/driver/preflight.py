@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from keomni_rl.config.schema import ModelConfig, RunConfig, Source
+from keomni_rl.config.schema import (
+    LearnerConfig,
+    LoraConfig,
+    ModelConfig,
+    RunConfig,
+    Source,
+)
 from keomni_rl.data.audio import check_header, read_samples
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.data.prompts import make_lesson, make_prompt
 from keomni_rl.data.stream import PromptStream
+from keomni_rl.driver.checkpoints import Adapters, stored_adapters
+from keomni_rl.driver.prompt_room import PromptRoom
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
@@ -35,55 +43,30 @@ def open_inputs(config: RunConfig) -> Inputs:
 
     Raises:
         CheckpointError: the model folder is missing or of an unknown family.
-        ConfigError: a reward is unknown, or clips may be longer than the model hears.
+        ConfigError: a reward is unknown, clips may be longer than the model hears, or a prompt is
+            longer than an engine holds.
         DataError: a question or a clip cannot be used.
     """
-    check_model(config.model, max_audio_s=config.data.max_audio_s)
+    model = check_model(config.model, max_audio_s=config.data.max_audio_s)
     check_rewards(config)
-    return Inputs(stream=open_stream(config), evaluation=open_evaluation(config))
+    inputs = Inputs(stream=open_stream(config), evaluation=open_evaluation(config))
+    check_room(config, model, inputs)
+    return inputs
 
 
-def settle_model(model: ModelConfig) -> ModelConfig:
-    """The same model wherever and whenever it is looked up: an absolute folder, a pinned commit.
-
-    Raises:
-        CheckpointError: there is no such model.
-    """
-    folder = local_model(model.path, model.revision)
-    if model.path.is_dir():
-        return model.model_copy(update={"path": model.path.absolute()})
-    return model.model_copy(update={"revision": folder.name})  # snapshots are named by commit
-
-
-def settle(config: RunConfig) -> RunConfig:
-    """The configuration with every path absolute and the model pinned.
-
-    Actors may start in other folders and on other nodes, and a run may be resumed from elsewhere.
-    """
-    sources = tuple(
-        source.model_copy(update={"file": source.file.absolute()}) for source in config.data.train
-    )
-    evaluation = config.evaluation
-    if evaluation:
-        evaluation = evaluation.model_copy(update={"file": evaluation.file.absolute()})
-    return config.model_copy(
-        update={
-            "run_dir": config.run_dir.absolute(),
-            "model": settle_model(config.model),
-            "data": config.data.model_copy(update={"train": sources}),
-            "evaluation": evaluation,
-        }
-    )
-
-
-def check_model(model: ModelConfig, *, max_audio_s: float | None) -> Path:
+def check_model(model: ModelConfig, *, max_audio_s: float | None, offline: bool = False) -> Path:
     """Find the model, fetched from the hub if it is a name there, and its family.
+
+    Args:
+        model: what is looked for.
+        max_audio_s: the longest clip allowed; None allows what the model hears.
+        offline: see `local_model`.
 
     Raises:
         CheckpointError: there is no such model, or it is of no known family.
         ConfigError: the model hears less than the longest clip allowed.
     """
-    folder = local_model(model.path, model.revision)
+    folder = local_model(model.path, model.revision, offline=offline)
     family = find_family(folder)
     if max_audio_s is not None and max_audio_s > family.longest_clip_s:
         raise ConfigError(
@@ -94,11 +77,13 @@ def check_model(model: ModelConfig, *, max_audio_s: float | None) -> Path:
 
 
 def check_rewards(config: RunConfig) -> None:
-    """Find every reward function.
+    """Find every reward function; supervised training has none.
 
     Raises:
         ConfigError: one is unknown, or needs what is not installed.
     """
+    if config.algo.kind == "supervised":
+        return
     reward_functions(
         list(config.reward.weights),
         think=config.prompt.thinks,
@@ -143,6 +128,60 @@ def open_evaluation(config: RunConfig) -> list[Question] | None:
             "against; use test-mini for evaluation during training"
         )
     return questions
+
+
+def check_room(config: RunConfig, model: Path, inputs: Inputs) -> None:
+    """See that every prompt leaves room for its completion in the engine that it goes to.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    samples = config.algo.kind == "grpo"
+    if not (samples or config.evaluation):
+        return
+    room = PromptRoom(
+        model,
+        max_audio_s=config.data.max_audio_s,
+        max_model_len=config.engine.max_model_len,
+    )
+    if samples:
+        room.check(
+            inputs.stream.texts(),
+            inputs.stream.rendered,
+            max_new_tokens=config.rollout.max_new_tokens,
+            setting="rollout.max_new_tokens",
+        )
+    if config.evaluation:
+        questions = inputs.evaluation or []
+        prompts = [make_prompt(q, config.prompt, is_evaluation=True) for q in questions]
+        room.check(
+            enumerate(prompt.text for prompt in prompts),
+            prompts.__getitem__,
+            max_new_tokens=config.evaluation.max_new_tokens,
+            setting="evaluation.max_new_tokens",
+        )
+
+
+def check_adapters(checkpoint: Path, config: LearnerConfig) -> None:
+    """Compare a checkpoint's adapters with those that are asked for.
+
+    Raises:
+        ConfigError: they differ in rank or alpha, or only one of the two has any.
+    """
+    stored = stored_adapters(checkpoint)
+    lora = config.lora or LoraConfig()
+    asked = Adapters(lora.rank, lora.alpha / lora.rank) if config.trained == "lora" else None
+    if stored != asked:
+        raise ConfigError(
+            f"learner: {_adapters(asked)}, but {checkpoint} holds {_adapters(stored)}; resume with "
+            "the learner.trained and learner.lora that the run began with"
+        )
+
+
+def _adapters(found: Adapters | None) -> str:
+    if found is None:
+        return "no adapters"
+    return f"adapters of rank {found.rank} and alpha {found.rank * found.scale:g}"
 
 
 def _renderer(config: RunConfig) -> Callable[[Question, Source], Prompt]:

@@ -1,7 +1,8 @@
-"""Everything a running training has, in one object: the actors' handles and how they are wired.
+"""Everything a running training has, in one object: the actors' handles and the weights' way.
 
-The only file that knows the topology. Engines start in parallel; the learner sends its weights to
-all others before the first prompt.
+`keomni_rl.driver.topology` starts it. Whoever gets work holds the learner's weights: after each
+step rollout actors are sent the new ones, and an actor that is started in place of a lost one gets
+what the others were given before its first prompt.
 """
 
 import asyncio
@@ -11,21 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keomni_rl.actors.audio import AudioActor
-from keomni_rl.actors.engine_actor import EvaluatorActor, RolloutActor
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
-from keomni_rl.actors.reference import ReferenceActor
-from keomni_rl.actors.remote import start_actor, start_helper
-from keomni_rl.actors.reward import RewardActor
-from keomni_rl.actors.writer import WriterActor
 from keomni_rl.config.schema import RolePlacement, RunConfig
-from keomni_rl.engines.specs import LearnerSpec, ReferenceSpec, engine_spec
-from keomni_rl.errors import WeightSyncError
-from keomni_rl.models.family import find_family
-from keomni_rl.models.hub import local_model
-from keomni_rl.observe.sinks import write_event
-from keomni_rl.types import Group, Prediction, RolloutGroup
+from keomni_rl.driver.checkpoints import RunState
+from keomni_rl.driver.specs import learner_spec, transfer_backend
+from keomni_rl.errors import ActorError, WeightSyncError
+from keomni_rl.types import FloatArray, Group, Prediction, Reward, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,98 +45,59 @@ class Run:
     writer: Any | None
     evaluators: ActorPool[Prediction] | None
     audio: Any
-    reward: Any | None
-    reference: Any | None
+    rewards: ActorPool[tuple[Reward, ...]] | None
+    references: ActorPool[tuple[FloatArray, ...]] | None
+    step: int = 0
+    """Optimizer steps done."""
     version: int = 0
-    """Of the learner's weights, which rollout actors hold too: optimizer steps done."""
+    """Of the learner's weights, which rollout actors hold too. It grows with every step and is
+    never given to other weights: not even when a lost learner takes steps with it."""
+    _last_sent: int = -1
+    """The newest version that any engine may hold."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
     _weights: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    @classmethod
-    async def start(cls, config: RunConfig, *, step: int, checkpoint: Path | None) -> "Run":
-        """Start every actor and give all engines the learner's weights.
-
-        Args:
-            config: of the run.
-            step: optimizer steps done before.
-            checkpoint: what the learner goes on from.
-        """
-        place = config.placement
-        backend = choose_backend(config)
-        is_grpo = config.algo.kind == "grpo"
-
-        def pool(role: str, actor_class: type) -> ActorPool[Any]:
-            of_role: RolePlacement = getattr(place, role)
-            return ActorPool(
-                lambda: start_actor(
-                    actor_class,
-                    of_role,
-                    engine_spec(
-                        config.model, config.engine, of_role, backend=backend, awaits_weights=True
-                    ),
-                ),
-                of_role.actors,
-                restore=lambda handle: run.restore(role, handle),
-                on_loss=lambda cause: write_event(
-                    config.run_dir, f"{role} actor lost", cause=cause, version=run.version
-                ),
-            )
-
-        run = cls(
-            config=config,
-            id=f"{config.run_dir.name}-{time.time_ns():x}",
-            learner=LearnerGroup(place.learner, config.algo),
-            rollouts=pool("rollout", RolloutActor) if is_grpo else None,
-            writer=None if is_grpo else start_helper(WriterActor, config.model),
-            evaluators=pool("evaluator", EvaluatorActor) if config.evaluation else None,
-            audio=start_helper(
-                AudioActor,
-                max_audio_s=config.data.max_audio_s,
-                window_s=find_family(
-                    local_model(config.model.path, config.model.revision)
-                ).longest_clip_s,
-            ),
-            reward=start_helper(
-                RewardActor,
-                config.reward.weights,
-                think=config.prompt.thinks,
-                think_max_words=config.prompt.think_max_words,
-                compat=config.reward.compat,
-                math_verify=config.reward.math_verify,
-                folder=Path.cwd(),
-            )
-            if is_grpo
-            else None,
-            reference=start_actor(ReferenceActor, place.reference, _reference(config))
-            if config.algo.beta > 0
-            else None,
-            version=step,
-        )
-        waits = [run.learner.start(_learner(config, checkpoint))]
-        waits += [pool.wait_ready() for pool in run.pools]
-        if run.reference:
-            waits.append(run.reference.ready.remote())
-        await asyncio.gather(*waits)
-        await run.check_weight_names()
-        if run.rollouts:
-            await run.publish("rollout")
-        return run
+    @property
+    def engines(self) -> list[ActorPool[Any]]:
+        """The pools of vLLM engines that this run has."""
+        return [pool for pool in (self.rollouts, self.evaluators) if pool]
 
     @property
     def pools(self) -> list[ActorPool[Any]]:
-        """The pools of engines that this run has."""
-        return [pool for pool in (self.rollouts, self.evaluators) if pool]
+        """All pools that this run has."""
+        return [*self.engines, *(pool for pool in (self.rewards, self.references) if pool)]
 
-    async def check_weight_names(self) -> None:
+    async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
+        """Start the learner, anew if it was lost.
+
+        Args:
+            state: where it goes on.
+            checkpoint: what it goes on from; None for the model as it was given.
+        """
+        async with self._weights:
+            self._connected.clear()
+            await self.learner.start(learner_spec(self.config, checkpoint))
+            self.step = state.step
+            self.version = max(state.version, self._last_sent + 1)
+
+    async def share_weights(self) -> None:
+        """Give rollout actors the weights of a learner that has just started."""
+        await self._check_weight_names()
+        if self.rollouts:
+            await self.publish("rollout")
+
+    async def _check_weight_names(self) -> None:
         """Compare the names that the learner sends with those that an engine expects.
 
         Raises:
             WeightSyncError: they differ.
         """
-        if not self.pools:
+        if not self.engines:
             return
         names = await self.learner.weight_names()
-        missing, unknown = await self.pools[0].handles[0].compare_weight_names.remote(names)
+        missing, unknown = await self.engines[0].run(
+            lambda actor, _: actor.compare_weight_names.remote(names), 0, name="a list of weights"
+        )
         if missing or unknown:
             raise WeightSyncError(
                 "learner and engine name different weights: the engine expects "
@@ -156,11 +110,12 @@ class Run:
         """Take one optimizer step on some groups and publish the new weights to rollout actors."""
         async with self._weights:
             started = time.monotonic()
-            metrics = await self.learner.step(self.version, rollouts, clips)
+            metrics = await self.learner.step(self.step, rollouts, clips)
             learned = time.monotonic()
             num_bytes = 0
             if self.rollouts:
-                num_bytes = await self._send("rollout", self.rollouts.handles, self.version + 1)
+                num_bytes = await self._send("rollout", self.rollouts, self.version + 1)
+            self.step += 1
             self.version += 1
             return Advance(metrics, num_bytes, learned - started, time.monotonic() - learned)
 
@@ -172,67 +127,52 @@ class Run:
         pool = self.rollouts if role == "rollout" else self.evaluators
         assert pool is not None
         async with self._weights:
-            await self._send(role, pool.handles, self.version)
+            await self._send(role, pool, self.version)
+
+    async def _send(self, role: str, pool: ActorPool[Any], version: int) -> int:
+        handles = pool.handles
+        if not handles:  # all are being replaced, and get the weights then
+            return 0
+        self._last_sent = version
+        if self._connected.get(role) != handles:
+            await self._connect(role, role, handles)
+        sent = await self.learner.publish(role, version)
+        for position, cause in sent.lost.items():
+            pool.lose(handles[position], cause)
+        return sent.num_bytes
 
     async def restore(self, role: str, handle: Any) -> None:
-        """Give one fresh actor the current weights, before its first prompt."""
+        """Give one fresh actor what the others of its role were given last.
+
+        Evaluators may still be answering under weights that the learner has left behind.
+        """
         async with self._weights:  # never between a step and its publication
-            await self._send(f"{role}-restored", [handle], self.version)
+            if role not in self._connected:  # the first transfer is still to come, for this one too
+                return
+            if transfer_backend(self.config, role) == "nccl":
+                await self._connect(f"{role}-restored", role, [handle])
+                sent = await self.learner.publish(f"{role}-restored", self.version)
+            else:
+                sent = await self.learner.resend(role, handle)
+            if sent.lost:
+                raise ActorError(f"a fresh {role} actor was lost at once: {sent.lost[0]}")
 
-    async def _send(self, destination: str, handles: list[Any], version: int) -> int:
-        if self._connected.get(destination) != handles:
-            await self._connect(destination, handles)
-        return await self.learner.publish(destination, version)
-
-    async def _connect(self, destination: str, handles: list[Any]) -> None:
-        placement: RolePlacement = getattr(
-            self.config.placement, destination.removesuffix("-restored")
-        )
+    async def _connect(self, destination: str, role: str, handles: list[Any]) -> None:
+        placement: RolePlacement = getattr(self.config.placement, role)
         await self.learner.connect(
             destination,
-            choose_backend(self.config),
+            transfer_backend(self.config, role),
             handles,
             len(handles) * max(1, placement.gpus),
+            self.config.faults.hang_s,
         )
         self._connected[destination] = handles
 
     async def close(self) -> None:
-        """End all engines; Ray ends the actors."""
+        """End all actors."""
         for pool in self.pools:
             await pool.close()
-
-
-def choose_backend(config: RunConfig) -> str:
-    """VLLM's weight-transfer backend for what the actors have."""
-    return "nccl" if config.placement.rollout.gpus and config.placement.learner.gpus else "cpu"
-
-
-def _learner(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:
-    return LearnerSpec(
-        model=config.model.path,
-        revision=config.model.revision,
-        dtype=config.model.dtype,
-        learner=config.learner,
-        algo=config.algo,
-        max_steps=config.train.max_steps,
-        seed=config.train.seed,
-        temperature=config.rollout.temperature,
-        world_size=config.placement.learner.actors,
-        on_gpu=config.placement.learner.gpus > 0,
-        num_threads=config.placement.learner.num_threads,
-        checkpoint=checkpoint,
-    )
-
-
-def _reference(config: RunConfig) -> ReferenceSpec:
-    return ReferenceSpec(
-        model=config.model.path,
-        revision=config.model.revision,
-        dtype=config.model.dtype,
-        temperature=config.rollout.temperature,
-        on_gpu=config.placement.reference.gpus > 0,
-        num_threads=config.placement.reference.num_threads,
-    )
+        self.learner.close()
 
 
 def _some(names: list[str], shown: int = 5) -> str:

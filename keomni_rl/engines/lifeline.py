@@ -1,10 +1,13 @@
 """Ends vLLM's processes when the one that started them is gone.
 
 An actor that is killed outright cannot shut its engine down, and vLLM's processes would live on and
-hold their memory, or their GPU. So each of them watches its parent.
+hold their memory, or their GPU. So each of them watches its parent, and asks the kernel to end it
+with the parent too, which reaches even a process that was stopped.
 """
 
+import ctypes
 import os
+import signal
 import threading
 import time
 
@@ -12,6 +15,8 @@ OWNER = "KEOMNI_RL_ENGINE_OWNER"
 """Environment variable with the id of the process that holds the engine."""
 LOOK_EVERY_S = 1.0
 NAME = "lifeline"
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2)."""
 
 
 def hold_lifeline() -> None:
@@ -25,6 +30,8 @@ def watch_lifeline() -> None:
     if is_owner or any(thread.name == NAME for thread in threading.enumerate()):
         return
     parent = os.getppid()
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         while os.getppid() == parent:

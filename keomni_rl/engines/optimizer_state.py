@@ -15,6 +15,7 @@ from deepspeed.utils import (
     safe_set_full_fp32_param,
     safe_set_full_optimizer_state,
 )
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -34,22 +35,57 @@ def save_optimizer_state(
         folder: where ``policy-*.safetensors`` and one file set per moment go; must exist.
         is_writer: whether this rank writes.
         notes: kept as metadata of every file.
+
+    Raises:
+        OSError: on the writer, after all ranks are through: a file could not be written.
     """
+    writer = _ShardWriter(folder, notes) if is_writer else None
     for kind in KINDS:
-        shard: dict[str, torch.Tensor] = {}
-        size = number = 0
         for name, tensor in _whole_tensors(engine, network, kind):
-            if not is_writer:
-                continue
-            if shard and size + tensor.nbytes > SHARD_BYTES:
-                save_file(shard, folder / f"{kind}-{number:05d}.safetensors", dict(notes))
-                shard, size, number = {}, 0, number + 1
-            shard[name] = tensor.float().cpu().clone()
-            size += tensor.nbytes
-        if is_writer:
+            if writer:
+                writer.add(kind, name, tensor)
+        if writer:
             if kind == MOMENTS[-1]:
-                shard[STEP] = torch.tensor(_adam_step(engine), dtype=torch.int64)
-            save_file(shard, folder / f"{kind}-{number:05d}.safetensors", dict(notes))
+                writer.add(kind, STEP, torch.tensor(_adam_step(engine), dtype=torch.int64))
+            writer.end(kind)
+    if writer and writer.failure:
+        raise writer.failure
+
+
+class _ShardWriter:
+    """Writes tensors in files of bounded size.
+
+    After a failure it takes all that comes and writes nothing: what the tensors come from is a
+    collective, in which the other ranks would wait for ever.
+    """
+
+    def __init__(self, folder: Path, notes: Mapping[str, str]) -> None:
+        self._folder, self._notes = folder, dict(notes)
+        self._shard: dict[str, torch.Tensor] = {}
+        self._size = self._number = 0
+        self.failure: OSError | None = None
+
+    def add(self, kind: str, name: str, tensor: torch.Tensor) -> None:
+        if self.failure:
+            return
+        if self._shard and self._size + tensor.nbytes > SHARD_BYTES:
+            self._write(kind)
+        kept = tensor if tensor.dtype == torch.int64 else tensor.float()
+        self._shard[name] = kept.cpu().clone()
+        self._size += tensor.nbytes
+
+    def end(self, kind: str) -> None:
+        self._write(kind)
+        self._number = 0
+
+    def _write(self, kind: str) -> None:
+        file = self._folder / f"{kind}-{self._number:05d}.safetensors"
+        if not self.failure:
+            try:
+                save_file(self._shard, file, self._notes)
+            except (OSError, SafetensorError) as error:
+                self.failure = OSError(f"{file} could not be written: {error}")
+        self._shard, self._size, self._number = {}, 0, self._number + 1
 
 
 def load_optimizer_state(

@@ -6,7 +6,8 @@ It starts without weights when a learner will send them.
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,6 @@ class RolloutEngine:
     ) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
-        from vllm.v1.engine.exceptions import EngineDeadError
 
         params = SamplingParams(
             n=sampling.num_completions,
@@ -150,14 +150,12 @@ class RolloutEngine:
             "multi_modal_data": {"audio": self._family.engine_audio(clip)},
         }
         final = None
-        try:
+        with _dead_engine_told(f"answering {prompt.id!r}"):
             answers = self._engine.generate(
                 request, params, request_id=f"{key.run}-{key.index}-{key.attempt}"
             )
             async for answer in answers:
                 final = answer
-        except EngineDeadError as error:
-            raise EngineError(f"the vLLM engine died while answering {prompt.id!r}") from error
         if final is None or not final.finished:
             raise EngineError(f"the vLLM engine ended without an answer to {prompt.id!r}")
         return final
@@ -177,21 +175,23 @@ class RolloutEngine:
 
     async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
         """What the engine expects and would not get, and what it would get and not know."""
-        first = (await self._engine.collective_rpc("compare_weight_names", args=(sent,)))[0]
+        with _dead_engine_told("comparing weight names"):
+            first = (await self._engine.collective_rpc("compare_weight_names", args=(sent,)))[0]
         return first[0], first[1]
 
     async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
         """Meet the learner, as the backend does that."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        await self._engine.init_weight_transfer_engine(
-            WeightTransferInitRequest(init_info=dict(init_info))
-        )
+        request = WeightTransferInitRequest(init_info=dict(init_info))
+        with _dead_engine_told("meeting the learner"):
+            await self._engine.init_weight_transfer_engine(request)
 
     async def start_weight_update(self) -> None:
         """Freeze what is in flight and open an update."""
-        await self._engine.pause_generation(mode="keep", clear_cache=False)
-        await self._engine.start_weight_update()
+        with _dead_engine_told("opening an update"):
+            await self._engine.pause_generation(mode="keep", clear_cache=False)
+            await self._engine.start_weight_update()
 
     async def update_weights(self, update_info: Mapping[str, Any]) -> None:
         """Receive weights; a ``buffer`` is put where the engine's own process can map it."""
@@ -201,31 +201,25 @@ class RolloutEngine:
         if (buffer := info.pop("buffer", None)) is not None:
             buffer.tofile(self._weights_file)
             info["path"] = str(self._weights_file)
-        await self._engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+        with _dead_engine_told("taking weights"):
+            await self._engine.update_weights(WeightTransferUpdateRequest(update_info=info))
 
     async def finish_weight_update(self, version: int) -> None:
         """Label the new weights, forget everything computed under the old ones, go on.
 
         vLLM keeps audio embeddings by the clip's hash alone, so the encoder cache has to go too.
         """
-        await self._engine.finish_weight_update(weight_version=str(version))
-        # Without preemption the cache stays while anything is running, under the old weights.
-        await self._engine.reset_prefix_cache(reset_running_requests=True)
-        await self._engine.reset_encoder_cache()
-        await self._engine.resume_generation()
-
-    async def weight_version(self) -> int:
-        """The version of the weights being served."""
-        return _version(await self._engine.get_weight_version())
+        with _dead_engine_told("taking new weights into use"):
+            await self._engine.finish_weight_update(weight_version=str(version))
+            # Without preemption the cache stays while anything is running, under the old weights.
+            await self._engine.reset_prefix_cache(reset_running_requests=True)
+            await self._engine.reset_encoder_cache()
+            await self._engine.resume_generation()
 
     async def check_health(self) -> None:
         """Raise EngineError when the engine's process is gone."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        try:
+        with _dead_engine_told("doing nothing"):
             await self._engine.check_health()
-        except EngineDeadError as error:
-            raise EngineError("the vLLM engine is dead") from error
 
     def shutdown(self) -> None:
         """End the engine's process and remove its files."""
@@ -233,6 +227,21 @@ class RolloutEngine:
         # Its finalizer does it again, when the interpreter has lost what that takes.
         self._engine.shutdown = lambda: None
         self._folder.cleanup()
+
+
+@contextmanager
+def _dead_engine_told(doing: str) -> Iterator[None]:
+    """VLLM's error of a dead engine becomes ours.
+
+    Raises:
+        EngineError: the engine's process is gone.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineError(f"the vLLM engine died while {doing}") from error
 
 
 def _versions(output: Any) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from keomni_rl.engines.cpu_weight_transfer import CpuTrainerInitInfo, register
 from keomni_rl.engines.network import free_port, own_address
 
 Backend = Literal["cpu", "nccl", "ipc"]
+COLLECTIVE: frozenset[Backend] = frozenset({"nccl"})
+"""Backends in which every receiver has to be there for any to get anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class Comparison(BaseModel):
     mmau_version: str
     total: Difference
     by_task: dict[str, Difference]
-    """Three more looks at the same answers: their p values are not adjusted for that."""
+    """More looks at the same answers: their p values are not adjusted for that."""
 
     @property
     def in_words(self) -> str:
@@ -77,12 +77,14 @@ def compare(
             neither=pairs.count((False, False)),
         )
 
-    by_task = {task: [q for q in questions if q.extra.get("task") == task] for task in TASKS}
+    by_task: dict[str, list[Question]] = {task: [] for task in TASKS}
+    for question in questions:
+        by_task.setdefault(question.extra.get("task", ""), []).append(question)
     return Comparison(
         names=names,
         mmau_version=find_version(questions),
         total=difference(questions),
-        by_task={task: difference(chosen) for task, chosen in by_task.items() if chosen},
+        by_task={task: difference(those) for task, those in by_task.items() if task and those},
     )
 
 

@@ -63,22 +63,25 @@ def official_report(records: Iterable[Record], key: str) -> str:
 
 def _verdict(record: Record, key: str) -> bool:
     fields = record.fields
-    for name in (key, "answer"):
+    for name, where in ((key, record.where), ("answer", record.question_where)):
         if not isinstance(fields.get(name), str):
             raise DataError(
-                f"{record.where}: {name!r} is {fields.get(name)!r:.80}; the official script needs "
-                "a text"
+                f"{where}: {name!r} is {fields.get(name)!r:.80}; the official script needs a text"
             )
     choices = fields.get("choices")
     if not isinstance(choices, list) or not all(isinstance(c, str) for c in choices):
-        raise DataError(f"{record.where}: 'choices' is {choices!r:.80}, wanted a list of texts")
+        raise DataError(
+            f"{record.question_where}: 'choices' is {choices!r:.80}, wanted a list of texts"
+        )
     return string_match(fields["answer"], fields[key], choices)
 
 
 def _known(tallies: Tally, record: Record, name: str) -> list[int]:
     value: Any = record.fields.get(name)
     if not isinstance(value, str) or value not in tallies:
-        raise DataError(f"{record.where}: {name} {value!r:.80}; MMAU has {', '.join(tallies)}")
+        raise DataError(
+            f"{record.question_where}: {name} {value!r:.80}; MMAU has {', '.join(tallies)}"
+        )
     return tallies[value]
 
 

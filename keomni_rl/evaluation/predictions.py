@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from keomni_rl.data.mmau import DIFFICULTIES, TASKS
 from keomni_rl.data.prompts import ANSWER
 from keomni_rl.errors import DataError
-from keomni_rl.evaluation.judge import named
+from keomni_rl.evaluation.judge import has_answers, named
 from keomni_rl.evaluation.records import RAW_KEYS, Record, by_id, check_key, join, read_records
 from keomni_rl.types import Prediction, Question
 
@@ -43,6 +42,10 @@ def read_prediction_file(path: Path, *, key: str, questions: Path | None = None)
     """
     records, notes = read_joined(path, key=key, questions=questions)
     asked = tuple(_question(record) for record in by_id(records).values())
+    try:
+        has_answers(asked)
+    except DataError as error:
+        raise DataError(f"{questions or path}: {error}") from error
     said = [r for r in records if r.fields.get(key) is not None]
     predictions = {str(r.fields["id"]): parse_prediction(r.fields, r.where, key) for r in said}
     notes += _oddities(asked, predictions, key)
@@ -58,12 +61,19 @@ def read_joined(path: Path, *, key: str, questions: Path | None) -> tuple[list[R
     records = read_records(path)
     check_key(path, records, key)
     if questions is not None:
-        return join(records, read_records(questions), key)
-    if not any("choices" in record.fields for record in records):
+        asked = read_records(questions)
+        if not _hold_questions(asked):
+            raise DataError(f"{questions}: holds no questions; wanted MMAU's JSON")
+        return join(records, asked, key)
+    if not _hold_questions(records):
         raise DataError(
             f"{path}: holds predictions without their questions; add --questions with MMAU's JSON"
         )
     return records, []
+
+
+def _hold_questions(records: Sequence[Record]) -> bool:
+    return any("choices" in record.fields for record in records)
 
 
 def parse_prediction(
@@ -88,24 +98,24 @@ def parse_prediction(
         first = error.errors()[0]
         name = str(first["loc"][0])
         name = {"model_output": key}.get(name, name)
-        raise DataError(f"{where}: {name!r} is {first['input']!r:.80}; {first['msg']}") from error
+        wanted = "wanted text" if first["type"] == "string_type" else first["msg"]
+        raise DataError(f"{where}: {name!r} is {first['input']!r:.80}; {wanted}") from error
 
 
 def _question(record: Record) -> Question:
     """A question as far as scoring needs it; its sound is not looked for."""
-    fields = record.fields
+    fields, where = record.fields, record.question_where
     choices, answer = fields.get("choices"), fields.get("answer")
     if not isinstance(choices, list) or len(choices) < 2 or not _are_texts(choices):
         raise DataError(
-            f"{record.where}: 'choices' is {choices!r:.80}, wanted a list of two texts or more"
+            f"{where}: 'choices' is {choices!r:.80}, wanted a list of two texts or more"
         )
     if answer is not None and not isinstance(answer, str):
-        raise DataError(f"{record.where}: 'answer' is {answer!r:.80}, wanted one of the choices")
-    for name, values in (("task", TASKS), ("difficulty", DIFFICULTIES)):
-        if fields.get(name) not in values:
-            raise DataError(
-                f"{record.where}: {name} {fields.get(name)!r:.80}; MMAU has {', '.join(values)}"
-            )
+        raise DataError(f"{where}: 'answer' is {answer!r:.80}, wanted one of the choices")
+    labels = {name: fields.get(name) or "" for name in ("task", "difficulty")}
+    for name, label in labels.items():
+        if not isinstance(label, str):
+            raise DataError(f"{where}: {name!r} is {label!r:.80}, wanted text or nothing")
     return Question(
         id=str(fields["id"]),
         question=str(fields.get("question", "")),
@@ -114,8 +124,7 @@ def _question(record: Record) -> Question:
         audio=str(fields.get("audio_id", "")),
         dataset="MMAU",
         extra={
-            "task": fields["task"],
-            "difficulty": fields["difficulty"],
+            **labels,
             "sub-category": str(fields.get("sub-category") or ""),
             "record": dict(fields),
         },

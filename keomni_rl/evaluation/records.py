@@ -21,6 +21,13 @@ class Record(NamedTuple):
 
     where: str
     fields: Mapping[str, Any]
+    asked: str = ""
+    """Where its question stands, if that is in another file."""
+
+    @property
+    def question_where(self) -> str:
+        """For what is wrong with the question."""
+        return self.asked or self.where
 
 
 def read_records(path: Path) -> list[Record]:
@@ -31,20 +38,38 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         DataError: no such file, not JSON, or an entry that is no object.
     """
-    if not path.is_file():
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; name the file of predictions or questions in it")
+    if not path.exists():
         raise DataError(f"{path}: no such file; wanted predictions or questions as JSON")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a text file ({error}); wanted JSON in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    _refuse_one_object(path, text)
     decoded = _array(path, text) if text.lstrip().startswith("[") else _lines(path, text)
     records = [Record(where, fields) for where, fields in decoded]
-    for where, fields in records:
-        if not isinstance(fields, Mapping):
-            raise DataError(f"{where}: wanted an object, got {fields!r:.80}")
+    for record in records:
+        if not isinstance(record.fields, Mapping):
+            raise DataError(f"{record.where}: wanted an object, got {record.fields!r:.80}")
     if not records:
         raise DataError(f"{path}: holds no entries; wanted MMAU's array with predictions")
     return records
+
+
+def _refuse_one_object(path: Path, text: str) -> None:
+    """Predictions by id, or under a key, are no form that any tool writes or reads."""
+    try:
+        whole = json.loads(text) if text.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):  # several lines, or what is wrong with one is told later
+        return
+    if isinstance(whole, dict) and "id" not in whole:
+        raise DataError(
+            f"{path}: one object with {named([repr(key) for key in whole]) or 'nothing in it'}; "
+            "wanted MMAU's array, or one object a line, each entry with its 'id'"
+        )
 
 
 def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
@@ -76,8 +101,11 @@ def check_key(path: Path, records: Sequence[Record], key: str) -> None:
     """See that there is something to judge under ``key``.
 
     Raises:
-        DataError: no entry has it; the message names the key that is there instead.
+        DataError: no entry has it, and the message names the key that is there instead; or it is
+            no prediction's.
     """
+    if key in COMPARED:
+        raise DataError(f"{path}: --key {key} is the question's own {key}; name what was predicted")
     if any(record.fields.get(key) is not None for record in records):
         return
     for other in OUTPUT_KEYS:
@@ -111,8 +139,8 @@ def join(
     said, asked = by_id(records), by_id(questions)
     if others := [i for i in said if i not in asked]:
         raise DataError(
-            f"{len(others)} of {len(said)} predictions are for other questions: {named(others)}; "
-            "give the questions they were made for"
+            f"{said[others[0]].where}: {len(others)} of {len(said)} predictions are for other "
+            f"questions: {named(others)}; give the questions they were made for"
         )
     kept = {key, "samples", *PREDICTED}
     joined = []
@@ -120,7 +148,7 @@ def join(
         fields = {k: v for k, v in question.fields.items() if k not in kept}
         if i in said:
             fields |= {k: v for k, v in said[i].fields.items() if k in kept}
-        joined.append(Record(said[i].where if i in said else question.where, fields))
+        joined.append(Record(said.get(i, question).where, fields, asked=question.where))
     return joined, _differences(said, asked)
 
 

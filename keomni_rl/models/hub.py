@@ -21,6 +21,7 @@ def local_model(
     revision: str | None = None,
     *,
     companions: Sequence[str] = (),
+    offline: bool = False,
 ) -> Path:
     """The folder of a model, fetched first if it is only on the hub.
 
@@ -28,6 +29,7 @@ def local_model(
         path: an existing folder, which is returned as it is, or a hub name (``owner/name``).
         revision: commit, tag or branch on the hub; None is its newest.
         companions: further files wanted, by name.
+        offline: take what the cache holds, and do not ask the hub for anything newer.
 
     Raises:
         CheckpointError: no such folder and no hub name; the hub cannot be reached and the cache
@@ -36,7 +38,7 @@ def local_model(
     name = _hub_name(path, revision)
     if name is None:
         return path
-    folder = _fetch(name, revision, [*FETCHED, *companions])
+    folder = _fetch(name, revision, [*FETCHED, *companions], offline=offline)
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(
             f"{name}: has no *.safetensors; pickled weights are not read, choose a revision that "
@@ -81,13 +83,17 @@ def _hub_name(path: Path, revision: str | None) -> str | None:
     return name
 
 
-def _fetch(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
+def _fetch(name: str, revision: str | None, wanted: Sequence[str], *, offline: bool) -> Path:
     from httpx2 import HTTPError
     from huggingface_hub import errors, snapshot_download
 
     where = name if revision is None else f"{name} at revision {revision!r}"
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=list(wanted), local_files_only=offline
+            )
+        )
     except errors.GatedRepoError as error:
         raise CheckpointError(
             f"{name}: access is restricted; accept its terms on the hub and log in with "

@@ -21,17 +21,17 @@ def score_tables(summary: Summary) -> list[Table]:
 
 
 def verdict_table(summary: Summary) -> Table:
-    """Accuracy by task, difficulty and sub-category, and in total."""
+    """Accuracy by task, difficulty and sub-category, and in total, with its standard error."""
     title = f"MMAU {summary.mmau_version}, {summary.n} questions: {_judged(summary)}"
     table = Table(title=title, min_width=len(title))
     table.add_column("", no_wrap=True)
-    for name in ("n", "accuracy", "95% interval"):
+    for name in ("n", "accuracy", "s.e.", "95% interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in (summary.by_task, summary.by_difficulty, summary.by_sub_category):
         for value, share in group.items():
-            table.add_row(escape(value), str(share.n), *_share(share))
+            table.add_row(escape(value), str(share.n), *_share_with_error(share))
         table.add_section()
-    table.add_row("all", str(summary.n), *_share(summary), style="bold")
+    table.add_row("all", str(summary.n), *_share_with_error(summary), style="bold")
     return table
 
 
@@ -103,6 +103,11 @@ def _value(value: Value) -> str:
     if isinstance(value, Share):
         return " ".join(_share(value))
     return _percent(value) if isinstance(value, float) else value
+
+
+def _share_with_error(share: Share) -> tuple[str, str, str]:
+    accuracy, interval = _share(share)
+    return accuracy, NONE if share.stderr is None else _percent(share.stderr), interval
 
 
 def _share(share: Share) -> tuple[str, str]:

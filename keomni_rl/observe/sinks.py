@@ -9,9 +9,12 @@ from typing import Any
 from keomni_rl.errors import DataError
 from keomni_rl.types import RolloutGroup
 
+BEFORE = "evaluation_before/"
+"""Area of the figures of policy version 0, which no step made: they are in the line of step 1."""
+
 
 class MetricsWriter:
-    """``metrics.jsonl``, and TensorBoard when asked for."""
+    """``metrics.jsonl``, one line a step, and TensorBoard when asked for."""
 
     def __init__(self, run_dir: Path, *, tensorboard: bool) -> None:
         self._path = run_dir / "metrics.jsonl"
@@ -24,6 +27,27 @@ class MetricsWriter:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step's metrics."""
         _append(self._path, [{"step": step, "time": time.time(), **metrics}])
+        self._show(step, metrics)
+
+    def add_evaluations(self, figures: Mapping[int, Mapping[str, float]]) -> None:
+        """Put what evaluations found into the lines of the steps that made their policies.
+
+        An evaluation ends when its step's line is long written, so the file is written anew. The
+        same figures may come again.
+
+        Args:
+            figures: by policy version, named ``evaluation/...``.
+        """
+        if not figures:
+            return
+        added = {max(1, version): dict[str, float]() for version in figures}
+        for version, metrics in figures.items():
+            self._show(version, metrics)
+            added[max(1, version)] |= metrics if version else _before_training(metrics)
+        lines = read_lines(self._path)
+        replace_lines(self._path, [line | added.get(line["step"], {}) for line in lines])
+
+    def _show(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
@@ -40,11 +64,7 @@ def truncate_metrics(run_dir: Path, step: int) -> None:
     path = run_dir / "metrics.jsonl"
     if not path.exists():
         return
-    kept = [line for line in read_lines(path) if line["step"] <= step]
-    aside = path.with_suffix(".tmp")
-    aside.unlink(missing_ok=True)
-    _append(aside, kept)
-    aside.replace(path)
+    replace_lines(path, [line for line in read_lines(path) if line["step"] <= step])
 
 
 def write_event(run_dir: Path, event: str, **details: Any) -> None:
@@ -60,6 +80,36 @@ def write_rollouts(run_dir: Path, step: int, groups: Sequence[RolloutGroup]) -> 
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     _append(path, [_readable(group) for group in groups])
+
+
+def write_batch(run_dir: Path, step: int, groups: Sequence[RolloutGroup]) -> Path:
+    """Write everything that a step was to learn from, for study; returns the file."""
+    path = run_dir / "failed_batches" / f"step_{step:06d}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    _append(path, [_everything(group) for group in groups])
+    return path
+
+
+def _everything(rollout: RolloutGroup) -> dict[str, Any]:
+    return {
+        "id": rollout.group.prompt.id,
+        "audio": rollout.group.prompt.question.audio,
+        "prompt": rollout.group.prompt.text,
+        "prompt_ids": rollout.group.prompt_ids.tolist(),
+        "advantages": rollout.advantages.tolist(),
+        "ref_logprobs": [a.tolist() for a in rollout.ref_logprobs or ()],
+        "completions": [
+            {
+                "text": completion.text,
+                "token_ids": completion.token_ids.tolist(),
+                "rollout_logprobs": completion.rollout_logprobs.tolist(),
+                "policy_version": completion.policy_version,
+            }
+            for completion in rollout.group.completions
+        ],
+        "rewards": [reward.total for reward in rollout.rewards],
+    }
 
 
 def _readable(rollout: RolloutGroup) -> dict[str, Any]:
@@ -121,7 +171,20 @@ def _object(where: str, line: bytes) -> dict[str, Any]:
     return found
 
 
+def _before_training(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name.replace("evaluation/", BEFORE, 1): value for name, value in metrics.items()}
+
+
+def replace_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSONL file anew; until it is whole, the one before it stays."""
+    aside = path.with_suffix(".tmp")
+    aside.unlink(missing_ok=True)
+    _append(aside, objects)
+    aside.replace(path)
+
+
 def _append(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    """Half a surrogate pair, which a policy may sample and no file takes, becomes a ``?``."""
+    with path.open("a", encoding="utf-8", errors="replace") as file:
         for item in objects:
             file.write(json.dumps(item, ensure_ascii=False) + "\n")

@@ -56,15 +56,20 @@ def call(name: str, function: RewardFunction, text: str, prompt: Prompt) -> floa
     Raises:
         RewardError: the function raised, or returned something that is no finite number.
     """
-    where = f"on question {prompt.id!r}, completion {text[:200]!r}"
+    where = whereabouts(text, prompt)
     try:
         value = function(text, prompt)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RewardError(f"reward {name!r} raised {error!r} {where}") from error
     number = _finite(value)
     if number is None:
         raise RewardError(f"reward {name!r} returned {value!r:.80} {where}; wanted a finite number")
     return number
+
+
+def whereabouts(text: str, prompt: Prompt) -> str:
+    """Name a completion, for messages."""
+    return f"on question {prompt.id!r}, completion {text[:200]!r}"
 
 
 def _load(name: str, place: str, folder: Path) -> ModuleType:

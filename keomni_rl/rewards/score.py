@@ -5,17 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keomni_rl.errors import ConfigError
 from keomni_rl.rewards.accuracy import accuracy, seeds_accuracy
 from keomni_rl.rewards.format import format_reward
 from keomni_rl.rewards.own import RewardFunction, call, find_reward
+from keomni_rl.rewards.own_process import OwnRewards
 from keomni_rl.rewards.think_length import within_limit
+from keomni_rl.rewards.verifier import MathVerifier
 from keomni_rl.types import Prompt, Reward
-
-if TYPE_CHECKING:
-    from keomni_rl.rewards.verifier import MathVerifier
 
 GroupReward = Callable[[Sequence[str], Prompt], Sequence[float]]
 """Scores all completions of one prompt."""
@@ -28,8 +26,26 @@ class Rewards:
 
     functions: Mapping[str, GroupReward]
     """By name."""
-    verifier: "MathVerifier | None" = None
+    verifier: MathVerifier | None = None
     """Whom accuracy asks about mathematics."""
+    own: OwnRewards | None = None
+    """The process of the user's own rewards, if they have one."""
+
+    def start(self) -> None:
+        """Start the process of the user's own rewards, as their first call would.
+
+        Raises:
+            ConfigError: one of them cannot be found in there.
+            RewardError: the process does not get ready.
+        """
+        if self.own:
+            self.own.start()
+
+    def close(self) -> None:
+        """End every process."""
+        for process in (self.verifier, self.own):
+            if process:
+                process.close()
 
 
 def reward_functions(
@@ -40,6 +56,7 @@ def reward_functions(
     compat: bool = False,
     math_verify: bool = False,
     folder: Path | None = None,
+    timeout_s: float | None = None,
 ) -> Rewards:
     """Find the functions behind reward names; a name with a colon is that of one of the user's.
 
@@ -51,6 +68,8 @@ def reward_functions(
         compat: accuracy and format as Ke-Omni-R and R1-AQA computed them.
         math_verify: accuracy takes mathematics into account.
         folder: where the user's modules and files are; by default the working directory.
+        timeout_s: seconds for a reward of the user's own over one completion. They are imported and
+            called in a process of their own then; without, in this one, which they can hang.
 
     Raises:
         ConfigError: a name is unknown or cannot be imported, what it needs is not installed, or a
@@ -58,14 +77,16 @@ def reward_functions(
     """
     _refuse_idle(names, think, think_max_words, compat=compat, math_verify=math_verify)
     verifier = new_verifier() if (compat or math_verify) and "accuracy" in names else None
+    place = (folder or Path()).absolute()
+    own_names = [name for name in names if ":" in name]
+    own = OwnRewards(own_names, place, timeout_s) if own_names and timeout_s is not None else None
     known: dict[str, GroupReward] = {
         "accuracy": _accuracy(verifier, compat=compat),
         "format": _each(partial(format_reward, think=think, compat=compat)),
         "think_length": _each(lambda text, _: within_limit(text, think_max_words)),
     }
-    place = (folder or Path()).absolute()
-    functions = {name: known[name] if name in known else _own(name, place) for name in names}
-    return Rewards(functions, verifier)
+    functions = {name: known[name] if name in known else _own(name, place, own) for name in names}
+    return Rewards(functions, verifier, own)
 
 
 def score(
@@ -77,7 +98,8 @@ def score(
     """Score the completions of one prompt.
 
     Raises:
-        RewardError: a reward function raised, or returned something that is no finite number.
+        RewardError: a reward function raised, returned something that is no finite number, or came
+            to no end.
     """
     columns = [functions[name](texts, prompt) for name in weights]
     breakdowns = [dict(zip(weights, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -87,7 +109,7 @@ def score(
     )
 
 
-def new_verifier() -> "MathVerifier":
+def new_verifier() -> MathVerifier:
     """Make a verifier, whose process starts with its first question.
 
     Raises:
@@ -95,8 +117,6 @@ def new_verifier() -> "MathVerifier":
     """
     try:
         import math_verify  # noqa: F401
-
-        from keomni_rl.rewards.verifier import MathVerifier
     except ImportError as error:
         raise ConfigError(
             f"reward.compat and reward.math_verify need math_verify ({error}); install it with "
@@ -127,7 +147,7 @@ def _refuse_idle(
         )
 
 
-def _accuracy(verifier: "MathVerifier | None", *, compat: bool) -> GroupReward:
+def _accuracy(verifier: MathVerifier | None, *, compat: bool) -> GroupReward:
     if verifier is None:
         return accuracy
     return partial(seeds_accuracy if compat else accuracy, verify=verifier.verify)
@@ -137,7 +157,7 @@ def _each(function: RewardFunction) -> GroupReward:
     return lambda texts, prompt: [function(text, prompt) for text in texts]
 
 
-def _own(name: str, folder: Path) -> GroupReward:
+def _own(name: str, folder: Path, own: OwnRewards | None) -> GroupReward:
     if ":" not in name:
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(REWARDS)}"
@@ -145,4 +165,6 @@ def _own(name: str, folder: Path) -> GroupReward:
             f"unknown reward {name!r}; {hint} (one of yours is named module:function or "
             "path/to/file.py:function)"
         )
+    if own:
+        return partial(own.score, name)
     return _each(partial(call, name, find_reward(name, folder)))

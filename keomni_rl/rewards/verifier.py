@@ -3,22 +3,20 @@
 math_verify reads numbers and formulas out of texts and asks sympy whether they are equal. An
 expression like 9^9^9^9 keeps sympy busy for ever, inside one call that no signal interrupts, and
 signals reach the main thread alone; so its own time limits are off and the process is the limit.
-pebble sees to the process: to its deadline, its end and its successor.
 """
 
 import logging
-import multiprocessing
 import resource
-import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from keomni_rl.errors import RewardError
+from keomni_rl.rewards.child import Child
 
 log = logging.getLogger(__name__)
 Pair = tuple[str, str]
@@ -33,8 +31,8 @@ MEMORY_BYTES = 2 * 2**30
 """What a power tower may fill before Python refuses it more."""
 NUM_REMEMBERED = 10_000
 """Verdicts that are kept; a policy repeats itself."""
-NUM_POOLS = 2
-"""Attempts at one call, where a process ends without having been asked anything."""
+NUM_TRIES = 2
+"""With one call, where the process ends without having been asked anything."""
 
 
 def are_equal(gold: str, target: str) -> bool:
@@ -61,7 +59,7 @@ class MathVerifier:
     def __init__(self, *, deadline_s: float = DEADLINE_S, judge: Judge = are_equal) -> None:
         self._deadline_s = deadline_s
         self._judge = judge
-        self._pool = _new_pool()
+        self._child = Child(_prepare, startup_s=STARTUP_S)
         self._known: dict[Pair, bool] = {}
         self._counts = Counter(timeouts=0, crashes=0, errors=0)
 
@@ -83,8 +81,7 @@ class MathVerifier:
 
     def close(self) -> None:
         """End the process."""
-        self._pool.stop()
-        self._pool.join()
+        self._child.close()
 
     def _remember(self, verdicts: dict[Pair, bool]) -> None:
         self._known |= verdicts
@@ -92,42 +89,27 @@ class MathVerifier:
         for pair in list(islice(self._known, num_over)):  # the oldest
             del self._known[pair]
 
-    def _ask(self, pairs: Sequence[Pair], *, num_pools: int = NUM_POOLS) -> dict[Pair, bool]:
+    def _ask(self, pairs: Sequence[Pair]) -> dict[Pair, bool]:
+        futures = self._run(pairs)
+        return {p: self._verdict(p, future) for p, future in zip(pairs, futures, strict=True)}
+
+    def _run(self, pairs: Sequence[Pair], *, num_tries: int = NUM_TRIES) -> "list[Future[bool]]":
         try:
-            return self._ask_pool(pairs)
+            return self._child.run(self._judge, pairs, deadline_s=self._deadline_s)
         except BrokenProcessPool as error:
-            if num_pools == 1:
+            if num_tries == 1:
                 raise RewardError(
-                    f"math_verify's process ended {NUM_POOLS} times before it answered ({error}); "
+                    f"math_verify's process ended {NUM_TRIES} times before it answered ({error}); "
                     "try `python -c 'import math_verify'` on this machine, or set reward.compat "
                     "and reward.math_verify to false"
                 ) from error
             log.warning("math_verify's process ended between questions (%s); a new one", error)
-        self.close()
-        self._pool = _new_pool()
-        return self._ask(pairs, num_pools=num_pools - 1)
-
-    def _ask_pool(self, pairs: Sequence[Pair]) -> dict[Pair, bool]:
-        try:
-            futures = {pair: self._schedule(pair) for pair in pairs}
-        except RuntimeError as error:  # what a pool says that broke since the last call
-            raise BrokenProcessPool(str(error)) from error
-        limit_s = STARTUP_S + 2 * self._deadline_s * len(pairs)
-        if wait(futures.values(), timeout=limit_s).not_done:
-            raise BrokenProcessPool(f"no answer in {limit_s:g} s")
-        return {pair: self._verdict(pair, future) for pair, future in futures.items()}
-
-    def _schedule(self, pair: Pair) -> "Future[bool]":
-        return self._pool.schedule(
-            _judge, args=(self._judge, *pair, self._deadline_s), timeout=self._deadline_s
-        )
+        return self._run(pairs, num_tries=num_tries - 1)
 
     def _verdict(self, pair: Pair, future: "Future[bool]") -> bool:
         error = future.exception()
         if error is None:
             return bool(future.result())
-        if isinstance(error, BrokenProcessPool):
-            raise error
         if isinstance(error, TimeoutError):
             kind, what = "timeouts", f"took more than {self._deadline_s:g} s"
         elif isinstance(error, ProcessExpired):
@@ -142,15 +124,8 @@ class MathVerifier:
         return False
 
 
-def _new_pool() -> ProcessPool:
-    context = multiprocessing.get_context("spawn")  # a fork would inherit locks of other threads
-    return ProcessPool(max_workers=1, initializer=_prepare, context=context)
-
-
 def _prepare() -> None:
-    """Make a process ready, before the first deadline runs."""
-    # pebble's handler would wait for Python to get a word in, which a long power does not grant.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Limit a process's memory and import sympy, before the first deadline runs."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     is_free = hard == resource.RLIM_INFINITY
     soft = MEMORY_BYTES if is_free else min(MEMORY_BYTES, hard)
@@ -158,12 +133,3 @@ def _prepare() -> None:
     # It warns that its time limits are off.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     import math_verify  # noqa: F401
-
-
-def _judge(judge: Judge, gold: str, target: str, deadline_s: float) -> bool:
-    """Run in the process. An alarm ends it where a parent that was killed no longer can."""
-    signal.setitimer(signal.ITIMER_REAL, 2 * deadline_s + 1)
-    try:
-        return judge(gold, target)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)

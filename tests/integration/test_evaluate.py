@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.integration.processes import marked
+from tests.processes import MARK, marked
 
 CPU = ("placement.evaluator.gpus=0", "placement.evaluator.cpus=0", "placement.evaluator.threads=1")
 COPIES = 6
@@ -49,7 +49,7 @@ def start(arguments, mark):
         arguments,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"KEOMNI_RL_TEST_MARK": mark},
+        env=os.environ | {MARK: mark},
     )
 
 

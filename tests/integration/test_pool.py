@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if (folder / "no-build").exists():
+            raise ValueError("this can never be built")
 
     async def ready(self) -> None:
         if (self.folder / "no-start").exists():
@@ -26,6 +29,9 @@ class Worker:
     async def work(self, number: int, attempt: int) -> tuple[int, int, int]:
         if (self.folder / f"die-{attempt}").exists():
             os._exit(1)
+        if (self.folder / f"stop-{attempt}").exists():
+            (self.folder / "stopped").write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
         while (self.folder / f"hang-{attempt}").exists():
             await asyncio.sleep(0.05)
         return number, attempt, os.getpid()
@@ -42,7 +48,7 @@ def cluster():
 
 
 class Bench:
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, **patience) -> None:
         self.restored, self.lost = [], []
 
         async def restore(handle):
@@ -52,16 +58,20 @@ class Bench:
             remote = ray.remote(Worker).options(num_cpus=0, max_restarts=0)
             return remote.remote(folder)
 
-        self.pool = ActorPool(start, size, restore=restore, on_loss=self.lost.append)
+        self.pool = ActorPool(
+            start,
+            size,
+            restore=restore,
+            on_loss=self.lost.append,
+            **({"hang_s": 60.0} | patience),
+        )
 
-    async def work(self, *numbers, patience_s=None):
+    async def work(self, *numbers):
         if not self.pool.handles:
             await self.pool.wait_ready()
         calls = (
             self.pool.run(
-                lambda actor, attempt, n=n: actor.work.remote(n, attempt),
-                1.0,
-                patience_s=patience_s,
+                lambda actor, attempt, n=n: actor.work.remote(n, attempt), 1.0, name=f"work {n}"
             )
             for n in numbers
         )
@@ -100,29 +110,31 @@ def test_a_dead_actors_work_is_done_again_and_the_actor_replaced(cluster, tmp_pa
     assert members == 2
 
 
-def test_what_a_hanging_actor_has_goes_to_another_and_the_late_answer_is_ignored(cluster, tmp_path):
-    (tmp_path / "hang-0").touch()
-
+def test_what_a_slow_actor_has_goes_to_another_and_the_late_answer_is_ignored(cluster, tmp_path):
     async def scenario():
-        bench = Bench(tmp_path, 2)
-        answers = await bench.work(3, patience_s=lambda: 0.3)
+        bench = Bench(tmp_path, 2, slow_s=0.0)
+        await bench.work(*range(4))  # how long work takes is known from here on
+        (tmp_path / "hang-0").touch()
+        answers = await bench.work(3)
         (tmp_path / "hang-0").unlink()
+        while bench.pool.num_late < 1:
+            await asyncio.sleep(0.05)
         await bench.pool.close()
         return bench, answers
 
     bench, answers = asyncio.run(scenario())
     assert [(n, a) for n, a, _ in answers] == [(3, 1)]
-    assert bench.pool.num_doubled == 1
+    assert bench.pool.num_doubled == bench.pool.num_late == 1
     assert bench.lost == []
 
 
-def test_a_hanging_actor_alone_is_waited_for(cluster, tmp_path):
-    (tmp_path / "hang-0").touch()
-
+def test_a_slow_actor_alone_is_waited_for(cluster, tmp_path):
     async def scenario():
-        bench = Bench(tmp_path, 1)
-        asked = asyncio.create_task(bench.work(3, patience_s=lambda: 0.05))
-        await asyncio.sleep(1)
+        bench = Bench(tmp_path, 1, slow_s=0.0)
+        await bench.work(*range(4))
+        (tmp_path / "hang-0").touch()
+        asked = asyncio.create_task(bench.work(3))
+        await asyncio.sleep(3)  # longer than the pool takes to look again
         assert not asked.done()
         (tmp_path / "hang-0").unlink()
         answers = await asked
@@ -132,6 +144,52 @@ def test_a_hanging_actor_alone_is_waited_for(cluster, tmp_path):
     bench, answers = asyncio.run(scenario())
     assert [(n, a) for n, a, _ in answers] == [(3, 0)]
     assert bench.pool.num_doubled == 0
+
+
+def test_a_stopped_process_counts_as_lost_and_is_ended(cluster, tmp_path):
+    (tmp_path / "stop-0").touch()
+
+    async def scenario():
+        bench = Bench(tmp_path, 1, hang_s=1.0)
+        answers = await bench.work(5)
+        stopped = int((tmp_path / "stopped").read_text())
+        while Path(f"/proc/{stopped}").exists():
+            await asyncio.sleep(0.05)
+        await bench.pool.close()
+        return bench, answers
+
+    bench, answers = asyncio.run(scenario())
+    assert [(n, a) for n, a, _ in answers] == [(5, 1)]
+    assert [cause.split(" for ")[0] for cause in bench.lost] == ["it has not answered"]
+
+
+def test_an_actor_that_dies_at_its_first_start_is_started_again(cluster, tmp_path):
+    (tmp_path / "no-start").touch()
+
+    async def scenario():
+        bench = Bench(tmp_path, 1)
+        answers = await bench.work(1)
+        await bench.pool.close()
+        return bench, answers
+
+    bench, answers = asyncio.run(scenario())
+    assert [(n, a) for n, a, _ in answers] == [(1, 0)]
+    assert len(bench.lost) == 1
+    assert bench.restored == []  # there was nobody to catch up with
+
+
+def test_what_can_never_be_built_is_not_tried_again(cluster, tmp_path):
+    (tmp_path / "no-build").touch()
+
+    async def scenario():
+        bench = Bench(tmp_path, 1)
+        try:
+            await bench.work(1)
+        finally:
+            await bench.pool.close()
+
+    with pytest.raises(ray.exceptions.RayActorError, match="can never be built"):
+        asyncio.run(scenario())
 
 
 def test_a_replacement_that_dies_while_it_starts_is_replaced(cluster, tmp_path):
@@ -162,5 +220,5 @@ def test_work_that_kills_every_actor_is_given_up(cluster, tmp_path):
         finally:
             await bench.pool.close()
 
-    with pytest.raises(ActorError, match="lost with 3 actors"):
+    with pytest.raises(ActorError, match="work 1 was lost with 3 actors"):
         asyncio.run(scenario())

@@ -52,10 +52,16 @@ def read_archive(
     """
     limits = limits or ArchiveLimits()
     try:
-        with tarfile.open(path, "r:*") as archive:
-            yield from _members(archive, path, wanted, limits)
+        archive = tarfile.open(path, "r:*")  # noqa: SIM115
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such archive") from error
+    except BROKEN as error:
+        raise DataError(
+            f"{path}: no tar archive, plain or compressed, that can be opened; download it again"
+        ) from error
+    try:
+        with archive:
+            yield from _members(archive, path, wanted, limits)
     except BROKEN as error:
         raise DataError(
             f"{path}: not a whole tar archive ({error or type(error).__name__}); what came before "

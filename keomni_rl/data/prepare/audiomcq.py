@@ -19,6 +19,7 @@ from keomni_rl.data.prepare.raw_rows import (
     UnusableRowError,
     read_lines,
     wanted_choices,
+    wanted_id,
     wanted_object,
     wanted_text,
 )
@@ -58,7 +59,7 @@ def convert_audiomcq(
         writer: takes the questions.
         all_contributions: keep questions that models answered without the sound; a manifest
             without such a column is of strong ones only.
-        advance: told of bytes read.
+        advance: told of progress.
 
     Raises:
         DataError: not such a manifest, or a line that is no JSON.
@@ -95,7 +96,5 @@ def _question(row: Any, audio: AudioFolder, *, all_contributions: bool) -> dict[
 
 
 def _id(row: Mapping[str, Any]) -> str:
-    if not isinstance(row.get("id"), (int, str)):
-        raise UnusableRowError(MALFORMED, f"'id' is {row.get('id')!r:.80}")
-    source = row.get("source_dataset")
-    return "_".join(str(part) for part in ("audiomcq", source, row["id"]) if part is not None)
+    parts = ("audiomcq", row.get("source_dataset"), wanted_id(row))
+    return "_".join(str(part) for part in parts if part is not None)

@@ -18,6 +18,7 @@ from keomni_rl.data.prepare.raw_rows import (
     UnusableRowError,
     read_array,
     wanted_choices,
+    wanted_id,
     wanted_object,
     wanted_text,
 )
@@ -51,14 +52,14 @@ def convert_avqa(
         path: train_qa.json or val_qa.json.
         writer: takes the questions.
         all_relations: skip neither kind, as R1-AQA did.
-        advance: told of each entry.
+        advance: told of progress.
 
     Raises:
         DataError: not AVQA's file.
     """
     rows = read_array(path, FORMAT if all_relations else FILTERED_FORMAT)
     for number, row in enumerate(rows, start=1):
-        advance(1)
+        advance(1 / len(rows))
         try:
             writer.add(_question(row, writer.audio, all_relations=all_relations), number)
         except UnusableRowError as error:
@@ -74,7 +75,7 @@ def _question(row: Any, audio: AudioFolder, *, all_relations: bool) -> dict[str,
         _refuse_what_needs_eyes(row, text)
     choices = wanted_choices(row, "multi_choice")
     question = {
-        "id": f"avqa_{_id(row)}",
+        "id": f"avqa_{wanted_id(row)}",
         "question": text.replace("video", "audio"),
         "choices": choices,
         "answer": _answer(row, choices),
@@ -89,12 +90,6 @@ def _refuse_what_needs_eyes(row: Mapping[str, Any], text: str) -> None:
         raise UnusableRowError("view only", text)
     if COLOUR.search(text):
         raise UnusableRowError("about colour", text)
-
-
-def _id(row: Mapping[str, Any]) -> str:
-    if not isinstance(row.get("id"), (int, str)):
-        raise UnusableRowError(MALFORMED, f"'id' is {row.get('id')!r:.80}")
-    return str(row["id"])
 
 
 def _answer(row: Mapping[str, Any], choices: list[str]) -> str:

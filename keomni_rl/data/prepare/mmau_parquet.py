@@ -68,7 +68,9 @@ def _open(path: Path) -> "pyarrow.parquet.ParquetFile":
     try:
         file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from error
+        raise DataError(
+            f"{path}: not a Parquet file that can be read ({error}); download it again"
+        ) from error
     names = set(file.schema_arrow.names)
     is_known = (
         names & set(AUDIO_COLUMNS)

@@ -28,7 +28,7 @@ from keomni_rl.errors import DataError
 from keomni_rl.types import Question
 
 FILES = ("mmau-test-mini.json", "mmau-test.json")
-LETTER = re.compile(r"\(([A-Z])\) ?")
+LETTER = re.compile(r"^\(([A-Z])\) ?")
 LETTERED = "option letters taken off"
 LISTED = "category was a list"
 REPEATED = "an option occurs twice"
@@ -152,11 +152,13 @@ def without_letters(choices: Sequence[str], answer: Any) -> tuple[list[str], Any
     """Options and answer without (A), (B), (C) before them.
 
     Returns:
-        None unless every option carries its own letter, so that an option which only happens to
-        begin with a bracket stays as it is.
+        None unless every option carries its own letter and more, so that an option which only
+        happens to begin with a bracket stays as it is.
     """
     letters = [found[1] if (found := LETTER.match(choice)) else "" for choice in choices]
     if not letters or letters != [chr(ord("A") + number) for number in range(len(choices))]:
         return None
-    bare = [LETTER.sub("", choice, count=1) for choice in choices]
-    return bare, LETTER.sub("", answer, count=1) if isinstance(answer, str) else answer
+    bare = [LETTER.sub("", choice) for choice in choices]
+    if not all(map(str.strip, bare)):
+        return None
+    return bare, LETTER.sub("", answer) if isinstance(answer, str) else answer

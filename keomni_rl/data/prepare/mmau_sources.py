@@ -6,6 +6,7 @@ Sources: the MMAU repository (JSON and tar.gz); the Parquet of gamma-lab-umd/MMA
 lmms-lab/mmau, whose choices are text.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -96,8 +97,12 @@ def _entries(where: str, records: list[Any], audio: Path) -> Iterator[Entry]:
         place = f"{where}, entry {position + 1}"
         if not isinstance(record, Mapping):
             raise DataError(f"{place}: wanted an object, got {record!r:.80}")
-        if not {"id", "audio_id"} <= record.keys() or not clip_name(record["audio_id"]):
-            raise DataError(f"{place}: no 'id' or no 'audio_id' that names a file")
+        if not isinstance(record.get("id"), (str, int)):
+            raise DataError(f"{place}: 'id' is {record.get('id')!r:.80}, wanted text")
+        if not clip_name(record.get("audio_id")):
+            raise DataError(
+                f"{place}: 'audio_id' is {record.get('audio_id')!r:.80}, wanted the path of a clip"
+            )
         entries.append(Entry(position, place, record, None))
     if is_archive(audio):
         yield from _packed_clips(entries, audio)
@@ -105,7 +110,7 @@ def _entries(where: str, records: list[Any], audio: Path) -> Iterator[Entry]:
         for entry in entries:
             yield _with_clip(entry, _find(audio, entry.record["audio_id"]))
     else:
-        raise DataError(f"{audio}: no such folder or archive of clips; correct --audio")
+        raise DataError(f"{audio}: no folder and no tar archive of clips; correct --audio")
 
 
 def _packed_clips(entries: Sequence[Entry], archive: Path) -> Iterator[Entry]:
@@ -131,13 +136,13 @@ def _find(folder: Path, audio_id: str) -> Path | None:
     own = PurePosixPath(audio_id)
     if not own.is_absolute() and ".." not in own.parts:
         candidates.insert(0, audio_id)
-    found = (path for path in map(folder.joinpath, candidates) if path.is_file())
+    found = (path for path in map(folder.joinpath, candidates) if os.path.isfile(path))
     return next((path.resolve() for path in found), None)
 
 
 def clip_name(audio_id: Any) -> str:
     """The file's name in an ``audio_id``, which may be an author's path; empty if it has none."""
-    name = PurePosixPath(str(audio_id)).name
+    name = PurePosixPath(audio_id).name if isinstance(audio_id, str) else ""
     return "" if name == ".." or "\0" in name else name
 
 

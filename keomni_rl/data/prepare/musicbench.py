@@ -59,7 +59,7 @@ def convert_musicbench(
         kinds: which of ``key``, ``tempo`` and ``time`` to ask.
         min_keyprob: skip keys that were recognised with a lower probability.
         seed: of the choices.
-        advance: told of bytes read.
+        advance: told of progress.
 
     Raises:
         DataError: not MusicBench's file, or a line that is no JSON.
@@ -175,7 +175,7 @@ def convert_compat(
         writer: takes the questions.
         kinds: which of ``key``, ``tempo`` and ``time`` to ask.
         seed: of the choices, which the original drew unseeded.
-        advance: told of bytes read.
+        advance: told of progress.
 
     Raises:
         DataError: not MusicBench's file, or a line that is no JSON.

@@ -78,7 +78,8 @@ def evaluation_clips(source: Path) -> list[Path]:
             raise DataError(f"{source}: holds no audio ({', '.join(AUDIO_SUFFIXES)})")
         return clips
     if source.suffix != ".json":
-        raise DataError(f"{source}: wanted a folder of audio or MMAU's JSON to look for overlap in")
+        found = "wanted" if source.exists() else "no such folder or file; wanted"
+        raise DataError(f"{source}: {found} a folder of audio or MMAU's JSON to find overlap with")
     return [Path(question.audio) for question in read_mmau(source)]
 
 

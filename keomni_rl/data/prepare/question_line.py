@@ -7,7 +7,8 @@ from typing import Any
 
 from keomni_rl.data.prepare.raw_rows import MALFORMED, UnusableRowError
 from keomni_rl.data.prompts import RESERVED
-from keomni_rl.data.questions import MAX_LINE_BYTES, parse_question
+from keomni_rl.data.question_rows import MAX_LINE_BYTES
+from keomni_rl.data.questions import parse_question
 from keomni_rl.errors import DataError
 
 

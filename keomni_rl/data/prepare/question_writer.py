@@ -91,16 +91,12 @@ class QuestionWriter:
         self._reasons: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        try:
+        with self._writing():
             self._aside = tempfile.TemporaryDirectory(
                 dir=self._out.parent, prefix=f".{self._out.stem}-"
             )
-        except OSError as error:
-            raise DataError(
-                f"--out {self._out}: cannot be written ({error.strerror}); choose another place"
-            ) from error
-        self._rows = self._open("rows")
-        self._list = self._open("skipped")
+            self._rows = self._open("rows")
+            self._list = self._open("skipped")
         return self
 
     def __exit__(
@@ -158,7 +154,7 @@ class QuestionWriter:
         self._contents.add(content)
         self._ids.add(name)
         place = row["choices"].index(row["answer"]) + 1
-        kind = str(row.get(self._kind_key, ""))
+        kind = str(row.get(self._kind_key) or "")
         self._questions.append(Staged(number, name, row["audio"], kind, place))
 
     def _unused(self, name: str) -> str:

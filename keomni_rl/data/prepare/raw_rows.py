@@ -4,20 +4,18 @@ A file of another kind is an error that says what was wanted. A single row that 
 is not: whoever converts it raises `UnusableRowError`, and it is counted and listed.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_json_lines
 from keomni_rl.errors import DataError
 
 MAX_LINE_BYTES = 2**24
 MALFORMED = "malformed"
-NOT_JSON = (ValueError, RecursionError)
-"""What decoding raises: a number of over 4,300 digits is a plain ValueError."""
-Advance = Callable[[int], object]
-"""Told of progress: bytes read, or rows done."""
+Advance = Callable[[float], object]
+"""Told of each share of the work that is done."""
 
 
 class UnusableRowError(ValueError):
@@ -61,9 +59,12 @@ def read_array(path: Path, raw: RawFormat) -> Sequence[Any]:
     Raises:
         DataError: not a JSON array of rows of this format.
     """
-    content = _read(path, raw)
     try:
-        rows = json.loads(content.decode("utf-8-sig"))
+        rows = decode_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give {raw.name}'s file") from (
+            error
+        )
     except NOT_JSON as error:
         raise DataError(
             f"{path}: not JSON ({error}); wanted {raw.name}'s file, a JSON array"
@@ -86,55 +87,19 @@ def read_lines(
         DataError: not such a file, a line that is no JSON (with its number), or a first row of
             another format.
     """
+    wanted = f"{raw.name}'s file, one object a line"
     is_checked = False
-    for number, line in _numbered_lines(path, raw):
-        advance(len(line))
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except NOT_JSON as error:
-            raise DataError(
-                f"{path}, line {number}: not JSON ({error}); wanted {raw.name}'s file, one object "
-                "a line"
-            ) from error
+    for number, row in read_json_lines(
+        path, wanted, max_line_bytes=MAX_LINE_BYTES, advance=advance
+    ):
         if isinstance(row, list) and not is_checked:
-            raise DataError(f"{path}: a JSON array; wanted {raw.name}'s file, one object a line")
+            raise DataError(f"{path}: a JSON array; wanted {wanted}")
         if isinstance(row, dict) and not is_checked:
             raw.check_head(row, f"{path}, line {number}")
             is_checked = True
         yield number, row
     if not is_checked:
-        raise DataError(f"{path}: holds no rows; wanted {raw.name}'s file, one object a line")
-
-
-def _numbered_lines(path: Path, raw: RawFormat) -> Iterator[tuple[int, bytes]]:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give {raw.name}'s file") from (
-            error
-        )
-    with file:
-        file.seek(3 if file.read(3) == b"\xef\xbb\xbf" else 0)
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise DataError(
-                    f"{path}, line {number}: over {MAX_LINE_BYTES} bytes; wanted {raw.name}'s "
-                    "file, one object a line"
-                )
-            yield number, line
-
-
-def _read(path: Path, raw: RawFormat) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give {raw.name}'s file") from (
-            error
-        )
+        raise DataError(f"{path}: holds no rows; wanted {wanted}")
 
 
 def wanted_object(row: Any) -> Mapping[str, Any]:
@@ -158,6 +123,18 @@ def wanted_text(row: Mapping[str, Any], key: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise UnusableRowError(MALFORMED, f"{key!r} is {text!r:.80}, wanted text")
     return text.strip()
+
+
+def wanted_id(row: Mapping[str, Any]) -> str:
+    """The row's ``id``, text or a whole number, as text.
+
+    Raises:
+        UnusableRowError: it is missing, null, blank or of another kind.
+    """
+    name = row.get("id")
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    return wanted_text(row, "id")
 
 
 def wanted_choices(row: Mapping[str, Any], key: str) -> list[str]:

@@ -9,6 +9,7 @@ import soundfile
 from keomni_rl.cli import main
 from keomni_rl.data.audio import read_samples
 from keomni_rl.data.questions import QuestionFile
+from keomni_rl.observe import progress
 
 AVQA = {
     "id": 1,
@@ -81,6 +82,23 @@ def test_avqa(tmp_path, keomni):
         keomni("avqa", raw, "--audio", tmp_path / "wavs", "--out", out, "--all-relations")[0] == 0
     )
     assert json.loads(out.read_text().splitlines()[0])["id"] == "avqa_1"
+
+
+def test_a_log_hears_how_far_long_work_is(tmp_path, keomni, monkeypatch):
+    clip(tmp_path / "mb" / "data" / "abc.wav")
+    noise = np.random.default_rng(0).standard_normal(32_000) * 0.1
+    soundfile.write(tmp_path / "mb" / "data" / "noise.wav", noise, 16_000)
+    raw = write_lines(tmp_path / "MusicBench_train.json", [MUSIC] * 4)
+    words = ("musicbench", raw, "--audio", tmp_path / "mb", "--out", tmp_path / "mb" / "q.jsonl")
+    words += ("--overlap", tmp_path / "mb" / "data")
+    code, said, _ = keomni(*words)
+    assert code == 0
+    assert "reading" not in said
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0)
+    _, said, _ = keomni(*words)
+    assert said.startswith("reading 25% ")
+    assert "reading 75% " in said
+    assert "comparing clips 1/3 " in said
 
 
 def test_musicbench(tmp_path, keomni):

@@ -69,7 +69,7 @@ def test_the_tables_say_what_the_score_is_and_of_what(files):
     assert "MMAU custom, 12 questions: official verdict, percent" in result.stdout
     for cells in (
         ("sound", "4", "75.00", "[30.1, 95.4]"),
-        ("all", "12", "75.00", "[46.8, 91.1]"),
+        ("all", "12", "75.00", "12.50", "[46.8, 91.1]"),
         ("strict: the choice, letter for letter", "75.00 [46.8, 91.1]"),
         ("alphanumeric, as NeMo-RL scores", "75.00 [46.8, 91.1]"),
         ("in the asked form, nothing around it", "91.67"),
@@ -113,6 +113,47 @@ def test_json_and_the_file_are_the_same_summary(files):
     assert (without["think"], without["format"]) == (None, 0.0)
 
 
+def test_completions_without_tags_are_no_answers_in_another_form(files):
+    plain = [row(n) | {"model_output": "dog", "model_output_raw": "dog"} for n in range(4)]
+    (files / "plain.json").write_text(json.dumps(plain))
+    result = score("plain.json", "--json")
+    summary = json.loads(result.stdout)
+    assert (summary["format"], summary["no_answer"]) == (None, None)
+    assert list(summary["other_scorers"]) == ["strict"]
+    assert "note: plain.json: no completion has answer tags" in result.stderr
+    result = score("plain.json", "--tags", "--json")
+    summary = json.loads(result.stdout)
+    assert (summary["format"], summary["no_answer"]) == (0.0, 1.0)
+    assert summary["other_scorers"]["alphanumeric"]["accuracy"] == 0.0
+    assert "tags" not in result.stderr
+    assert json.loads(score("good.json", "--no-tags", "--json").stdout)["format"] is None
+
+
+def test_the_official_report_counts_a_repeated_entry_and_says_so(files):
+    rows = json.loads((files / "bad.json").read_text())
+    (files / "twice.json").write_text(json.dumps([*rows, rows[0], rows[0]]))
+    result = score("twice.json", "--official")
+    assert "Total Accuracy: 35.71% over 14 samples" in result.stdout
+    assert "2 entries repeat an id; counted, as the official script does" in result.stderr
+
+
+def test_a_held_out_set_is_scored_and_compared_by_its_own_tasks(files):
+    rows = [
+        {"id": str(n), "choices": ["a", "b"], "answer": "a", "task": task, "difficulty": ""}
+        for n, task in enumerate(("Come From", "Come From", "Where"))
+    ]
+    for name, texts in (("ours", "aab"), ("old", "bbb")):
+        said = [r | {"model_output": text} for r, text in zip(rows, texts)]
+        (files / f"{name}.json").write_text(json.dumps(said))
+    compared = json.loads(score("ours.json", "--compare", "old.json", "--json").stdout)
+    assert {task: d["difference"] for task, d in compared["by_task"].items()} == {
+        "Come From": 1.0,
+        "Where": 0.0,
+    }
+    summary = json.loads(score("ours.json", "--json").stdout)
+    assert (list(summary["by_task"]), summary["by_difficulty"]) == (["Come From", "Where"], {})
+
+
 def test_two_files_are_compared_in_words(files):
     result = score("good.json", "--compare", "bad.json")
     assert "good.json (ours) against bad.json (baseline)" in result.stdout
@@ -142,6 +183,8 @@ def test_other_questions_are_refused(files):
 def test_predictions_alone_are_counted(files):
     result = score("unanswered.json")
     assert "12 questions: no answers, predictions only" in result.stdout
+    rows = [[cell.strip() for cell in line.split("│")] for line in result.stdout.splitlines()]
+    assert ["", "all", "12", "-", "-", "-", ""] in rows
     assert "strict" not in result.stdout
     assert json.loads(score("unanswered.json", "--json").stdout)["accuracy"] is None
     judged = score("unanswered.json", "--questions", "questions.json", "--json")
@@ -158,6 +201,7 @@ def test_flags_that_do_not_go_together_are_refused(files):
         ["--think"],
         ["--no-think"],
         ["--think-max-words", "0"],
+        ["--tags"],
         ["--compare", "bad.json"],
         ["--compare-key", "model_output"],
         ["--out", "s.json"],

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from keomni_rl import errors, types
-from keomni_rl.config import EvaluateConfig, RunConfig, load_config, to_yaml
+from keomni_rl.config import EvaluateConfig, RunConfig, load_config, load_resumed, to_yaml
 from keomni_rl.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
+SUPERVISED = ["algo.kind=supervised", "algo.beta=0", "algo.importance_cap=null"]
 NEEDED = ["run_dir=runs/x", "model.path=m", "data.train=[t.jsonl]"]
 
 
@@ -25,6 +26,16 @@ def test_the_later_word_wins_and_the_resolved_configuration_reads_back(tmp_path)
     assert (config.rollout.group_size, config.train.max_steps) == (16, 7)
     (tmp_path / "resolved.yaml").write_text(to_yaml(config))
     assert load_config(RunConfig, [str(tmp_path / "resolved.yaml")]) == config
+
+
+def test_a_run_goes_on_where_its_folder_lies_now_with_what_is_changed(tmp_path):
+    folder = tmp_path / "2024, moved [1]"
+    with pytest.raises(ConfigError, match="holds no run to resume"):
+        load_resumed(RunConfig, folder, [])
+    folder.mkdir()
+    (folder / "config.yaml").write_text(to_yaml(load_config(RunConfig, NEEDED)))
+    config = load_resumed(RunConfig, folder, ["train.max_steps=7", "run_dir=elsewhere"])
+    assert (config.run_dir, config.train.max_steps) == (folder, 7)
 
 
 def test_defaults_are_the_ke_omni_r_recipe():
@@ -51,6 +62,9 @@ def test_defaults_are_the_ke_omni_r_recipe():
         (["algo.old_logprobs=rollout"], "set importance_cap: null"),
         (["placement.learner.actors=9"], "a rank needs a group"),
         (["rollout.max_new_tokens=4096"], "leaves no room for"),
+        (["placement.learner.gpus=2"], "works on one GPU; raise placement.learner.actors"),
+        (["placement.reference.gpus=2"], "works on one GPU; raise placement.reference.actors"),
+        ([*SUPERVISED, "rollout.temperature=0.7"], "rollout.temperature: 0.7 would divide the log"),
         (["none.yaml"], "none.yaml: no such configuration file"),
     ],
 )
@@ -58,6 +72,10 @@ def test_what_cannot_be_is_one_clear_line(words, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(RunConfig, [*NEEDED, *words])
     assert "\n" not in str(caught.value)
+
+
+def test_what_supervised_training_does_not_sample_needs_no_room():
+    load_config(RunConfig, [*NEEDED, *SUPERVISED, "rollout.max_new_tokens=4096"])
 
 
 def test_a_file_that_is_no_mapping_is_named(tmp_path):

@@ -50,6 +50,19 @@ def test_counts_take_a_fixed_subset_of_each_file(tmp_path):
     assert {prompts.rendered(n).id for n in range(25)} == set(first)
 
 
+def test_all_texts_come_with_the_numbers_of_their_prompts(tmp_path):
+    sources = [
+        Source(file=file(tmp_path, name, 30), count=count)
+        for name, count in (("a", 5), ("b", None))
+    ]
+    prompts = PromptStream(
+        sources, lambda q, _: Prompt(question=q, text=f"{q.id} {q.choices} {q.extra}"), seed=3
+    )
+    texts = dict(prompts.texts())
+    assert sorted(texts) == list(range(35))
+    assert all(prompts.rendered(number).text == text for number, text in texts.items())
+
+
 @pytest.mark.parametrize(
     ("weights", "shares"), [((1, 3), (250, 750)), ((1, 1, 1), (334, 333, 333))]
 )

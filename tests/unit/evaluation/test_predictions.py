@@ -51,12 +51,12 @@ def write(tmp_path):
 
 
 def test_the_official_array_is_read_without_its_sound(write):
-    missing = without(ROW | {"id": 2}, "model_output", "sub-category", "answer")
+    missing = without(ROW | {"id": 2}, "model_output", "sub-category")
     file = read_prediction_file(write([ROW, missing]), key="model_output")
     first, second = file.questions
     assert (first.id, first.choices, first.answer) == ("a", ("dog ", "cat"), "dog ")
     assert first.extra["sub-category"] == "Counting"
-    assert (second.id, second.answer, second.extra["sub-category"]) == ("2", None, "")
+    assert (second.id, second.answer, second.extra["sub-category"]) == ("2", "dog ", "")
     assert file.predictions == {
         "a": Prediction(
             id="a",
@@ -130,19 +130,21 @@ def test_ids_that_are_doubled_or_unknown_are_named(write):
     with pytest.raises(DataError, match="line 2: id 'b' occurs twice .*line 1"):
         read_prediction_file(lines, key="model_output", questions=questions)
     lines = write([LINE], "lines.jsonl")
-    with pytest.raises(DataError, match="1 of 1 predictions are for other questions: b;"):
+    with pytest.raises(DataError, match="line 1: 1 of 1 predictions are for other questions: b;"):
         read_prediction_file(lines, key="model_output", questions=questions)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "smell"}, "entry 1: task 'smell'; MMAU has sound, music, speech"),
-        ({"difficulty": None}, "entry 1: difficulty None; MMAU has easy, hard, medium"),
+        ({"task": ["sound"]}, r"entry 1: 'task' is \['sound'\], wanted text or nothing"),
+        ({"difficulty": 3}, "entry 1: 'difficulty' is 3, wanted text or nothing"),
         ({"choices": ["dog"]}, r"entry 1: 'choices' is \['dog'\], wanted"),
         ({"choices": ["dog", 2]}, "entry 1: 'choices' is"),
         ({"answer": 0}, "entry 1: 'answer' is 0"),
-        ({"model_output": ["dog"]}, r"entry 1: 'model_output' is \['dog'\]"),
+        ({"model_output": ["dog"]}, r"entry 1: 'model_output' is \['dog'\]; wanted text"),
+        ({"model_output": 3}, "entry 1: 'model_output' is 3; wanted text"),
+        ({"model_output": True}, "entry 1: 'model_output' is True; wanted text"),
         ({"model_output_raw": 7}, "entry 1: 'model_output_raw' is 7"),
         ({"samples": "dog"}, "entry 1: 'samples' is 'dog'"),
     ],
@@ -161,6 +163,10 @@ def test_a_malformed_entry_is_named(write, change, message):
         ('[{"id": "a"}, 3]', "entry 2: wanted an object, got 3"),
         ('{"id": "a"}\nnonsense\n', "line 2: not a JSON object"),
         ("nonsense", "line 1: not a JSON object"),
+        ('"dog"', "line 1: wanted an object, got 'dog'"),
+        ("{}", "one object with nothing in it; wanted MMAU's array"),
+        ('{\n"a": {"model_output": "dog"},\n"b": {}}', "one object with 'a', 'b'; wanted MMAU's"),
+        ('{"predictions": [{"id": "a"}]}', "one object with 'predictions'; wanted MMAU's array"),
         ("[" * 100_000, "not JSON"),
         ("[" + "9" * 5000 + "]", "not JSON"),
         ('{"id": ' + "9" * 5000 + "}\n", "line 1: not a JSON object"),
@@ -174,7 +180,37 @@ def test_a_file_that_is_no_predictions_is_named(tmp_path, text, message):
         read_prediction_file(path, key="model_output")
 
 
+def test_a_held_out_set_has_tasks_of_its_own_and_no_difficulty(write):
+    rows = [without(ROW, "difficulty") | {"task": "Come From"}, ROW | {"id": "b", "difficulty": ""}]
+    first, second = read_prediction_file(write(rows), key="model_output").questions
+    assert (first.extra["task"], first.extra["difficulty"]) == ("Come From", "")
+    assert (second.extra["task"], second.extra["difficulty"]) == ("sound", "")
+
+
+def test_what_is_wrong_with_a_question_is_said_of_its_own_file(write):
+    predictions = write([ROW], "predictions.json")
+
+    def refused(question: dict, message: str) -> None:
+        questions = write([question], "questions.json")
+        with pytest.raises(DataError, match=message):
+            read_prediction_file(predictions, key="model_output", questions=questions)
+
+    refused(without(ROW, "choices"), r"questions\.json: holds no questions; wanted MMAU's JSON")
+    refused(ROW | {"choices": ["dog"]}, r"questions\.json, entry 1: 'choices' is \['dog'\]")
+    questions = write([ROW, without(ROW | {"id": "b"}, "answer")], "questions.json")
+    with pytest.raises(DataError, match=r"questions\.json: 1 of 2 questions have no answer: b"):
+        read_prediction_file(predictions, key="model_output", questions=questions)
+
+
+def test_the_solution_is_no_prediction(write):
+    for key in ("answer", "choices", "question"):
+        with pytest.raises(DataError, match=f"--key {key} is the question's own {key}"):
+            read_prediction_file(write([ROW]), key=key)
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="a folder; name the file of predictions"):
+        read_prediction_file(tmp_path, key="model_output")
     with pytest.raises(DataError, match="no such file"):
         read_prediction_file(tmp_path / "none.json", key="model_output")
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")

@@ -16,14 +16,15 @@ from tests.loopback_hub import COMMIT, loopback_hub
 from tests.voiced_omni import build_voiced_omni
 
 ASK = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from keomni_rl.errors import CheckpointError
 from keomni_rl.models.hub import is_here, local_model
 name, revision, *companions = sys.argv[1:]
 answer = {"was_here": is_here(Path(name), revision or None)}
 try:
-    folder = local_model(Path(name), revision or None, companions=companions)
+    offline = "TAKE_CACHED" in os.environ
+    folder = local_model(Path(name), revision or None, companions=companions, offline=offline)
     answer |= {"folder": str(folder), "files": sorted(f.name for f in folder.iterdir())}
 except CheckpointError as error:
     answer["error"] = str(error)
@@ -90,6 +91,15 @@ def test_a_model_is_fetched_once_without_pickles_and_code_and_then_needs_no_netw
     assert len(hub.downloads) == fetched
     for offline, url in ((True, hub.url), (False, "http://127.0.0.1:9")):
         assert ask(tmp_path, url, "Qwen/Tiny", offline=offline) == again
+
+
+def test_what_is_cached_can_be_had_without_asking_for_anything_newer(hub, tmp_path, monkeypatch):
+    fetched = ask(tmp_path, hub.url, "Qwen/Tiny")
+    monkeypatch.setenv("TAKE_CACHED", "1")
+    asked = hub.num_requests
+    assert ask(tmp_path, hub.url, "Qwen/Tiny") == fetched | {"was_here": True}
+    assert "not in the local cache" in ask(tmp_path, hub.url, "Qwen/Other")["error"]
+    assert hub.num_requests == asked
 
 
 def test_a_revision_is_pinned_and_a_companion_comes_when_it_is_asked_for(hub, tmp_path):

@@ -52,6 +52,7 @@ def numbers(text, prompt): return np.array([1.0, 2.0])
 def imaginary(text, prompt): return 1j
 
 def raises(text, prompt): return 1 / 0
+def ends(text, prompt): raise SystemExit(3)
 
 async def coroutine(text, prompt): return 1.0
 def generator(text, prompt): yield 1.0
@@ -163,6 +164,11 @@ def test_a_reward_that_raises_names_the_completion(folder, ask):
     assert "'rewards_of_a_user.py:raises' raised ZeroDivisionError" in message
     assert message.endswith("on question 'q7', completion '" + "a" * 200 + "'")
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_reward_that_asks_for_the_end_raised_too(folder, ask):
+    with pytest.raises(RewardError, match=r"raised SystemExit\(3\) on question 'q7'"):
+        worth(folder, "ends", ask("Car"))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +19,7 @@ def one(prompt, name: str, text: str, **settings) -> float:
     try:
         (reward,) = score([text], prompt, {name: 1.0}, found.functions)
     finally:
-        if found.verifier:
-            found.verifier.close()
+        found.close()
     return reward.total
 
 
@@ -93,6 +94,30 @@ def test_a_reward_of_ones_own_beside_the_others(ask, tmp_path, monkeypatch):
         score(["Car", ""], ask("Car"), {name: 1.0}, found)
     monkeypatch.chdir(tmp_path)
     assert one(ask("Car"), name, "Bu") == 0.5
+
+
+def test_with_a_time_limit_ones_own_rewards_have_a_process(ask, tmp_path):
+    (tmp_path / "where.py").write_text("import os\ndef f(text, prompt): return os.getpid()")
+    name = "where.py:f"
+    assert rewards("format", timeout_s=30.0).own is None
+    assert one(ask("Car"), name, "Car", folder=tmp_path) == os.getpid()
+    found = rewards(name, folder=tmp_path, timeout_s=30.0)
+    before = set(multiprocessing.active_children())
+    found.start()
+    [process] = set(multiprocessing.active_children()) - before
+    (reward,) = score(["Car"], ask("Car"), {name: 1.0}, found.functions)
+    assert reward.total == process.pid
+    found.close()
+    assert not process.is_alive()
+
+
+def test_a_reward_is_looked_for_where_it_is_called(tmp_path):
+    with pytest.raises(ConfigError, match="there is no file"):
+        rewards("gone.py:f", folder=tmp_path)
+    found = rewards("gone.py:f", folder=tmp_path, timeout_s=30.0)
+    with pytest.raises(ConfigError, match="there is no file"):
+        found.start()
+    found.close()
 
 
 PROGRAM = """

@@ -103,7 +103,7 @@ def test_a_shortened_archive_is_an_error_and_what_came_before_is_whole(
     except DataError as error:
         complaint = str(error)
     # A plain archive cut between two members does not show it, nor one cut behind the last.
-    assert "not a whole tar archive" in complaint or suffix == "tar" or got == contents
+    assert "tar archive" in complaint or suffix == "tar" or got == contents
     assert got == dict(list(contents.items())[: len(got)])
 
 
@@ -111,6 +111,7 @@ def test_what_is_no_archive_is_named(tmp_path):
     with pytest.raises(DataError, match="no such archive"):
         read(tmp_path / "none.tar.gz")
     (tmp_path / "page.tar.gz").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"page.tar.gz: not a whole tar archive"):
+    with pytest.raises(DataError, match=r"page.tar.gz: no tar archive, plain or") as error:
         read(tmp_path / "page.tar.gz")
+    assert "\n" not in str(error.value)
     assert not is_archive(tmp_path / "mmau.json")

@@ -53,7 +53,7 @@ def rows_of(path: Path) -> list[dict]:
 
 
 def test_a_row_of_audiomcq(tmp_path):
-    written = convert(tmp_path, [row(4), row(5)])
+    written = convert(tmp_path, [row(4), row(5), row(6, question_type=None)])
     assert rows_of(written.train)[0] == {
         "id": "audiomcq_AudioCaps_4",
         "question": "What is heard at 4 s?",
@@ -66,7 +66,7 @@ def test_a_row_of_audiomcq(tmp_path):
         "gemini_cot": "<think>I hear someone talk.</think>",
     }
     assert QuestionFile(written.train)[1].answer == "speech"
-    assert written.kinds == {"sound": 1, "music": 1}
+    assert written.kinds == {"sound": 1, "music": 1, "": 1}
 
 
 def test_clips_of_the_held_out_slice_are_not_trained_on(tmp_path):

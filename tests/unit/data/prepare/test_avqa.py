@@ -129,6 +129,9 @@ MALFORMED = [
     ({"video_name": 7}, "malformed"),
     ({"video_name": "../../etc/passwd"}, "audio missing"),
     ({"id": None}, "malformed"),
+    ({"id": True}, "malformed"),
+    ({"id": " "}, "malformed"),
+    ({"id": 1.5}, "malformed"),
     ({"question_text": "Hear <|AUDIO|>?"}, "reserved text"),
 ]
 

@@ -334,8 +334,12 @@ def test_a_bad_row_of_parquet_is_named(tmp_path, change, message):
     ("records", "message"),
     [
         ([RECORDS[0], 5], r"entry 2: wanted an object, got 5"),
-        ([RECORDS[0], {"id": "b"}], r"entry 2: no 'id' or no 'audio_id'"),
-        ([RECORDS[0], record("b", audio_id="..")], r"entry 2: no 'id' or no 'audio_id'"),
+        ([RECORDS[0], {"audio_id": "b.wav"}], r"entry 2: 'id' is None, wanted text"),
+        ([RECORDS[0], record("b", id=["b"])], r"entry 2: 'id' is \['b'\], wanted text"),
+        ([RECORDS[0], {"id": "b"}], r"entry 2: 'audio_id' is None, wanted the path of a clip"),
+        ([RECORDS[0], record("b", audio_id=7)], r"entry 2: 'audio_id' is 7, wanted the path"),
+        ([RECORDS[0], record("b", audio_id="..")], r"entry 2: 'audio_id' is '..', wanted the"),
+        ([RECORDS[0], record("b", audio_id="b" * 300)], r"entry 2: audio_id '.*b{9} names no file"),
         ([{"id": "a", "audio_id": "a.wav", "answer": ""}], r"entry 1: no 'question'"),
         ([RECORDS[0], record("b", task="smell")], r"entry 2: task 'smell'"),
         ([RECORDS[0], record("b", choices="dog")], r"entry 2: 'choices' is 'dog'"),
@@ -390,7 +394,7 @@ def test_what_is_no_source_is_named(tmp_path):
     path = write_json(tmp_path / "json", clips={})
     refused("only Parquet comes in several files", path, path)
     refused("not one clip of its 4 questions was found", path)
-    refused("gone: no such folder or archive of clips", path, audio=tmp_path / "gone")
+    refused("gone: no folder and no tar archive of clips", path, audio=tmp_path / "gone")
     refused("holds no JSON", write_archive(tmp_path / "a.tar.gz", packed_clips()))
     two = {"mmau-test.json": b"[]", "x/mmau-test-mini.json": b"[]"}
     refused("holds mmau-test.json and x/mmau-t", write_archive(tmp_path / "b.tar.gz", two))
@@ -448,7 +452,7 @@ def test_damage_within_a_parquet_file_is_named(tmp_path):
 
 
 @given(
-    choices=st.lists(st.text(max_size=12), min_size=1, max_size=26),
+    choices=st.lists(st.text(max_size=12).filter(str.strip), min_size=1, max_size=26),
     answer=st.integers(0, 25),
     space=st.just(" "),
 )
@@ -456,7 +460,7 @@ def test_letters_come_off_as_they_were_put_on(choices, answer, space):
     lettered = [f"({chr(65 + n)}){space}{choice}" for n, choice in enumerate(choices)]
     place = answer % len(choices)
     assert without_letters(lettered, lettered[place]) == (choices, choices[place])
-    assert without_letters(lettered, choices[place])[0] == choices
+    assert without_letters(lettered, f"x {lettered[place]}") == (choices, f"x {lettered[place]}")
 
 
 @pytest.mark.parametrize(
@@ -464,6 +468,7 @@ def test_letters_come_off_as_they_were_put_on(choices, answer, space):
     [
         ["(A) dog", "(B) cat", "owl"],
         ["(A) dog", "(C) cat"],
+        ["(A)", "(B) "],
         ["(B) dog", "(A) cat"],
         ["(a) dog", "(b) cat"],
         ["(A major) x", "(B minor) y"],

@@ -2,6 +2,8 @@
 
 import os
 
+MARK = "KEOMNI_RL_TEST_MARK"
+
 
 def marked(mark: str) -> dict[int, str]:
     """Process ids and command lines of living processes that inherited the mark."""
@@ -9,7 +11,7 @@ def marked(mark: str) -> dict[int, str]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                is_ours = f"KEOMNI_RL_TEST_MARK={mark}".encode() in file.read()
+                is_ours = f"{MARK}={mark}".encode() in file.read()
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 command = file.read().replace(b"\0", b" ").decode()
         except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -1,6 +1,6 @@
 """The options ``--overlap`` and ``--drop-overlap`` of every training set, and what they print."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from keomni_rl.errors import ConfigError
+from keomni_rl.observe.progress import Progress
 
 if TYPE_CHECKING:
     from keomni_rl.data.prepare.overlap import OverlapReport
@@ -46,7 +47,6 @@ class OverlapSearch:
         self,
         training: Sequence[Path],
         console: Console,
-        advance: Callable[[int], object],
         *,
         called: str = "training clips",
     ) -> frozenset[Path]:
@@ -55,7 +55,6 @@ class OverlapSearch:
         Args:
             training: the clips to look for.
             console: to print on.
-            advance: told of every clip that is done.
             called: what the clips are, which may be more than training will hear.
 
         Returns:
@@ -63,7 +62,9 @@ class OverlapSearch:
         """
         from keomni_rl.data.prepare.overlap import find_overlap, write_overlap
 
-        report = find_overlap(training, self.clips, advance=advance)
+        num_clips = len(training) + len(self.clips)
+        with Progress("comparing clips", num_clips, console=console) as progress:
+            report = find_overlap(training, self.clips, advance=progress.advance)
         write_overlap(self.listed, report)
         _show(report, self, called, console)
         return frozenset(report.training_clips) if self.drops else frozenset()

@@ -1,4 +1,4 @@
-"""One set of sounds and one warmed-up tiny model for all end-to-end tests, and a way to train on them."""
+"""Fixtures of end-to-end tests: one set of sounds, a warmed-up tiny model, a way to train on them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 from keomni_rl.driver.demo import DemoSpec, prepare_demo
 from keomni_rl.evaluation.summary import Summary, read_summary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SPEC = DemoSpec(num_train=800, num_heldout=160, warmup_steps=130)
 
 

@@ -1,0 +1,156 @@
+"""One run that loses every kind of process it has, is told to leave, is resumed, and ends well."""
+
+import json
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+
+from tests.faults.injector import Driver
+
+STEPS = 12
+EVALUATED = 8
+
+
+def kill(pids):
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def survived(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults")
+    run_dir = folder / "run"
+    command = inputs.command(
+        run_dir,
+        f"train.max_steps={STEPS}",
+        "train.groups_per_step=4",
+        "checkpoint.every_steps=2",
+        f"evaluation.every_steps={EVALUATED}",
+        "faults.hang_s=30",
+    )
+    driver = Driver(command, run_dir, folder / "log")
+    answers = run_dir / "evaluation" / f"step_{EVALUATED:06d}" / "predictions.jsonl"
+
+    driver.wait_for_step(1)
+    [learner] = map(psutil.Process, driver.actors("Learner"))
+    limits = learner.rlimit(psutil.RLIMIT_FSIZE)
+    learner.rlimit(psutil.RLIMIT_FSIZE, (100_000, limits[1]))  # as a disk that is full
+    kill(driver.actors("Rollout"))
+    driver.wait_until(lambda: driver.events("checkpoint failed"))
+    learner.rlimit(psutil.RLIMIT_FSIZE, limits)
+    kill(driver.engines("Rollout"))
+    driver.wait_for_step(3)
+    for role in ("Reference", "Reward", "Audio"):
+        kill(driver.actors(role))
+    driver.wait_for_step(4)
+    [stopped] = driver.actors("Rollout")
+    os.kill(stopped, signal.SIGSTOP)
+    driver.wait_for_step(5)
+    kill(driver.actors("Learner"))
+    driver.wait_until(lambda: driver.events("learner lost"))
+    driver.wait_for_step(EVALUATED)
+    driver.wait_until(lambda: answers.exists() and answers.stat().st_size)
+    kill(driver.actors("Evaluator"))
+    driver.wait_until(answers.with_name("summary.json").exists)
+    driver.wait_for_step(EVALUATED + 1)
+    code = driver.terminate()
+    driver.wait_for_end()
+    again = subprocess.run(
+        [*command[:3], "train", "--resume", str(run_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
+    run = inputs.finished(run_dir)
+    return run, code
+
+
+def events(run, name):
+    return [event for event in run.events if event["event"] == name]
+
+
+def test_steps_are_whole_and_versions_consistent(survived):
+    run, _ = survived
+    assert [m["step"] for m in run.metrics] == list(range(1, STEPS + 1))
+    for m in run.metrics:
+        assert m["staleness/max"] == 0, m["step"]
+        assert m["kl/rollout_policy_max"] < 1e-4, m["step"]
+
+
+def test_every_loss_is_in_the_events(survived):
+    run, _ = survived
+    causes = [event["cause"] for event in events(run, "rollout actor lost")]
+    assert len(causes) == 3
+    assert causes[2].startswith("it has not answered")
+    assert len(events(run, "reference actor lost")) == 1
+    assert len(events(run, "reward actor lost")) == 1
+    assert len(events(run, "evaluator actor lost")) == 1
+    [lost] = events(run, "learner lost")
+    assert lost["back_to"] == 4  # the last checkpoint before the kill
+    assert lost["step"] in (5, 6)
+
+
+def test_no_version_is_given_to_other_weights(survived):
+    run, _ = survived
+    sampled = [
+        (step, completion["policy_version"])
+        for step in range(1, STEPS + 1)
+        for group in rollouts(run, step)
+        for completion in group["completions"]
+    ]
+    steps_of = {}
+    for step, (oldest, newest) in sampled:
+        assert oldest == newest
+        steps_of.setdefault(oldest, set()).add(step)
+    assert all(len(steps) == 1 for steps in steps_of.values())
+    assert list(steps_of) == sorted(steps_of)
+    assert max(steps_of) > STEPS - 1  # the versions of the lost steps are not used again
+
+
+def rollouts(run, step):
+    lines = (run.path / "rollouts" / f"step_{step:06d}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(survived):
+    run, _ = survived
+    [failed] = events(run, "checkpoint failed")
+    assert failed["step"] == 2
+    assert "policy-00000.safetensors could not be written" in failed["cause"]
+    assert "step_000002" not in {event["path"] for event in events(run, "checkpoint")}
+
+
+def test_an_evaluation_that_lost_its_evaluator_is_whole(survived):
+    run, _ = survived
+    summary = run.evaluation(EVALUATED)
+    assert summary.n == 160
+    assert summary.missing == summary.failed == 0
+    assert summary.policy_version == EVALUATED
+
+
+def test_sigterm_keeps_every_step(survived):
+    run, code = survived
+    assert code == 143
+    [stopped] = events(run, "stopped")
+    starts = events(run, "start")
+    assert starts[1]["step"] == run_step_at(run, stopped)
+
+
+def run_step_at(run, stopped):
+    """The last step that was finished before an event."""
+    return max(m["step"] for m in run.metrics if m["time"] <= stopped["time"])
+
+
+def test_every_group_is_accounted_for(survived):
+    run, _ = survived
+    accounts = events(run, "stopped") + events(run, "end")
+    assert len(accounts) == 2
+    for account in accounts:
+        dropped = sum(account["dropped"].values())
+        assert account["started"] == account["trained"] + dropped + account["unfinished"]
+    assert sum(account["trained"] for account in accounts) == STEPS * 4
