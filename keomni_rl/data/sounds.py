@@ -76,9 +76,9 @@ def siren(d: Draw) -> Wave:
 
 
 def alarm(d: Draw) -> Wave:
-    """Beeps of one pitch."""
-    tone = np.sin(2 * np.pi * d.uniform(1800, 2800) * d.t)
-    return tone * (np.sin(2 * np.pi * d.uniform(4, 7) * d.t) > 0)
+    """Beeps of one pitch, below what chirps."""
+    tone = np.sin(2 * np.pi * d.uniform(1300, 1700) * d.t)
+    return tone * (np.sin(2 * np.pi * d.uniform(2.5, 4) * d.t) > 0)
 
 
 def rain(d: Draw) -> Wave:
@@ -206,7 +206,7 @@ def syllables(count: int) -> Synth:
     """So many syllables of changing vowels."""
 
     def synth(d: Draw) -> Wave:
-        rate = d.uniform(4.2, 5.2)
+        rate = d.uniform(3.4, 4.0)
         formants = (d.uniform(450, 700), d.uniform(1000, 1700))
         gate = (d.t * rate % 1.0 < 0.55) & (d.t * rate < count)
         return voiced(d.uniform(110, 200), formants, d) * gate
@@ -256,9 +256,9 @@ SYNTHS: dict[str, dict[str, Synth]] = {
         "three": syllables(3),
         "four": syllables(4),
     },
-    "voice": {"deep": voice(75, 100), "ordinary": voice(150, 190), "shrill": voice(290, 370)},
+    "voice": {"deep": voice(70, 90), "ordinary": voice(155, 185), "shrill": voice(310, 370)},
 }
 """Kind of question -> label -> how it sounds."""
 
-MIN_SECONDS = {"tempo": 1.2, "syllables": 1.1, "timbre": 0.8, "event": 0.8}
+MIN_SECONDS = {"tempo": 1.2, "syllables": 1.3, "timbre": 0.8, "event": 0.8}
 """Kinds whose cue needs time."""

@@ -24,6 +24,8 @@ from keomni_rl.types import Question
 class DemoSpec:
     """What the demo's data and model are made from; a change makes new ones."""
 
+    edition: int = 2
+    """Of the sounds and lessons themselves: goes up when what makes them changes."""
     family: str = "qwen2_5_omni"
     seed: int = 0
     num_train: int = 2400
@@ -53,7 +55,7 @@ def prepare_demo(spec: DemoSpec, cache: Path, console: Console) -> tuple[Synthet
     """
     with console.status("making sounds"):
         files = generate(
-            cache / f"sounds-{spec.num_train}-{spec.num_heldout}-{spec.seed}",
+            cache / f"sounds-{spec.edition}-{spec.num_train}-{spec.num_heldout}-{spec.seed}",
             num_train=spec.num_train,
             num_heldout=spec.num_heldout,
             seed=spec.seed,
