@@ -23,21 +23,21 @@ def join_ray(address: str | None) -> None:
     shares the token; to join another one the user's environment has to name it.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    is_inside_cluster = address is not None or "RAY_ADDRESS" in os.environ
-    local: dict[str, Any] = {} if is_inside_cluster else {"include_dashboard": False}
+    address = address or os.environ.get("RAY_ADDRESS")
+    # Without "local" Ray looks for this machine's last cluster, for minutes if it is gone.
+    local = {"address": "local", "include_dashboard": False}
+    where: dict[str, Any] = {"address": address} if address else local
     try:
         ray.init(
-            address=address or os.environ.get("RAY_ADDRESS"),
+            **where,
             logging_level=logging.ERROR,
             log_to_driver=os.environ.get("KEOMNI_RL_ACTOR_LOGS") == "1",
             configure_logging=True,
-            **local,
         )
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-        where = address or os.environ.get("RAY_ADDRESS", "this machine")
         raise ConfigError(
-            f"cannot join the Ray cluster at {where} ({error}); check placement.address and "
-            "that RAY_AUTH_MODE=token and the cluster's token are set here"
+            f"cannot join the Ray cluster at {address or 'this machine'} ({error}); check "
+            "placement.address and that RAY_AUTH_MODE=token and the cluster's token are set here"
         ) from error
     # Ray takes SIGTERM to itself. Ours leaves through every `finally`, with a shell's exit code.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
