@@ -1,5 +1,6 @@
 """What the learner learnt, exported, is the same policy in plain vLLM."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from keomni_rl.config.schema import PromptConfig
 from keomni_rl.data.audio import load_clip
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.data.questions import QuestionFile
+from keomni_rl.driver.checkpoints import RunState, save_checkpoint
 from keomni_rl.engines.learner_files import load_policy, read_stored
 from keomni_rl.models.adapters import choose_trained
 from keomni_rl.models.family import find_family
@@ -133,8 +135,6 @@ def without_vision(thinker):
 
 def test_qwen2_audio_speaks_the_same_in_plain_vllm(inputs, tmp_path):
     base = build_tiny(tmp_path / "base", ["What is heard?"] * 9, seed=0, family="qwen2_audio")
-    checkpoint = tmp_path / "run" / "checkpoints" / "step_000001"
-    checkpoint.mkdir(parents=True)
     asked = Asked(inputs, base, tmp_path)
     network = asked.family.load(base, torch.float32)
     before = asked.by_learner(network)
@@ -143,8 +143,12 @@ def test_qwen2_audio_speaks_the_same_in_plain_vllm(inputs, tmp_path):
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
     state = {name: p.detach() for name, p in network.named_parameters()}
-    save_file(state, checkpoint / "policy-00000.safetensors")
-    (checkpoint / "manifest.json").write_text("{}")
+
+    async def write(folder):
+        save_file(state, folder / "policy-00000.safetensors")
+
+    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoint = asyncio.run(save_checkpoint(checkpoints, RunState(step=1), write, keep=1))
     assert {name for name, _ in read_stored(checkpoint, "policy")} == set(state)
     learnt = asked.by_learner(network)
     assert learnt != before
