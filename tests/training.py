@@ -14,7 +14,7 @@ from keomni_rl.driver.demo import DemoSpec, prepare_demo
 from keomni_rl.evaluation.summary import Summary, read_summary
 
 ROOT = Path(__file__).parents[1]
-SPEC = DemoSpec(num_train=800, num_heldout=160, warmup_steps=130)
+SPEC = DemoSpec(num_train=800, num_heldout=160)
 
 
 @dataclass(frozen=True)
