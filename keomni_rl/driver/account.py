@@ -17,13 +17,15 @@ class Account:
     """Alive when the driver stopped; a resumed run starts them anew."""
 
     def undo(self, num_trained: int) -> None:
-        """A learner that was lost has forgotten the steps since its checkpoint.
+        """A learner that was lost has forgotten its steps since a checkpoint; others were alive.
 
-        They may include steps of a driver before this one, whose groups are in its own account.
+        The steps may include some of a driver before this one, whose groups are in its own account.
         """
         num_trained = min(num_trained, self.trained)
         self.trained -= num_trained
         self.dropped["rolled back"] += num_trained
+        self.dropped["learner lost"] += self.unfinished
+        self.unfinished = 0
 
     def as_event(self) -> dict[str, Any]:
         """For ``events.jsonl``."""

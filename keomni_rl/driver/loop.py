@@ -19,7 +19,7 @@ from keomni_rl.driver.group_metrics import group_metrics
 from keomni_rl.driver.journey import Arrived
 from keomni_rl.driver.run import Advance, Run
 from keomni_rl.driver.slots import Slots
-from keomni_rl.driver.stopping import Stop
+from keomni_rl.driver.stopping import Stop, unless
 from keomni_rl.errors import (
     ActorError,
     CheckpointError,
@@ -75,7 +75,7 @@ class Loop:
             FAILURES: something else failed for good; what was learnt is in a checkpoint.
         """
         try:
-            await self._train()
+            await unless(self._train(), self._run.learner_loss())
         except LearnerLostError:
             raise
         except FAILURES:

@@ -17,7 +17,7 @@ from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.specs import learner_spec, transfer_backend
-from keomni_rl.errors import ActorError, WeightSyncError
+from keomni_rl.errors import ActorError, LearnerLostError, WeightSyncError
 from keomni_rl.types import FloatArray, Group, Prediction, Reward, RolloutGroup
 
 
@@ -56,6 +56,9 @@ class Run:
     """The newest version that any engine may hold."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
     _weights: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _learner_changes: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _learner_loss: LearnerLostError | None = None
+    """Found by an actor that was to get weights."""
 
     @property
     def engines(self) -> list[ActorPool[Any]]:
@@ -79,6 +82,19 @@ class Run:
             await self.learner.start(learner_spec(self.config, checkpoint))
             self.step = state.step
             self.version = max(state.version, self._last_sent + 1)
+            await self._note_learner(None)
+
+    async def learner_loss(self) -> LearnerLostError:
+        """Wait until the learner is found to be gone by something else than a step."""
+        async with self._learner_changes:
+            await self._learner_changes.wait_for(lambda: self._learner_loss)
+        assert self._learner_loss
+        return self._learner_loss
+
+    async def _note_learner(self, loss: LearnerLostError | None) -> None:
+        async with self._learner_changes:
+            self._learner_loss = loss
+            self._learner_changes.notify_all()
 
     async def share_weights(self) -> None:
         """Give rollout actors the weights of a learner that has just started."""
@@ -144,18 +160,28 @@ class Run:
     async def restore(self, role: str, handle: Any) -> None:
         """Give one fresh actor what the others of its role were given last.
 
-        Evaluators may still be answering under weights that the learner has left behind.
+        Evaluators may still be answering under weights that the learner has left behind. If the
+        learner is lost too, as with a node, its successor is waited for (`learner_loss`).
         """
-        async with self._weights:  # never between a step and its publication
-            if role not in self._connected:  # the first transfer is still to come, for this one too
-                return
-            if transfer_backend(self.config, role) == "nccl":
-                await self._connect(f"{role}-restored", role, [handle])
-                sent = await self.learner.publish(f"{role}-restored", self.version)
-            else:
-                sent = await self.learner.resend(role, handle)
-            if sent.lost:
-                raise ActorError(f"a fresh {role} actor was lost at once: {sent.lost[0]}")
+        while True:
+            async with self._weights:  # never between a step and its publication
+                try:
+                    return await self._restore(role, handle)
+                except LearnerLostError as error:
+                    await self._note_learner(error)
+            async with self._learner_changes:
+                await self._learner_changes.wait_for(lambda: not self._learner_loss)
+
+    async def _restore(self, role: str, handle: Any) -> None:
+        if role not in self._connected:  # the first transfer is still to come, for this one too
+            return
+        if transfer_backend(self.config, role) == "nccl":
+            await self._connect(f"{role}-restored", role, [handle])
+            sent = await self.learner.publish(f"{role}-restored", self.version)
+        else:
+            sent = await self.learner.resend(role, handle)
+        if sent.lost:
+            raise ActorError(f"a fresh {role} actor was lost at once: {sent.lost[0]}")
 
     async def _connect(self, destination: str, role: str, handles: list[Any]) -> None:
         placement: RolePlacement = getattr(self.config.placement, role)

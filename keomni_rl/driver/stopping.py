@@ -8,6 +8,7 @@ from typing import TypeVar
 from keomni_rl.errors import StoppedError
 
 ResultT = TypeVar("ResultT")
+TOLD = "told to stop (SIGTERM)"
 
 
 class Stop:
@@ -23,7 +24,7 @@ class Stop:
     def check(self) -> None:
         """Raise StoppedError if the job was told to leave."""
         if self._asked.is_set():
-            raise StoppedError("told to stop (SIGTERM)")
+            raise StoppedError(TOLD)
 
     async def or_raise(self, work: Awaitable[ResultT]) -> ResultT:
         """Wait for work that may be broken off.
@@ -31,14 +32,22 @@ class Stop:
         Raises:
             StoppedError: the job was told to leave; the work was cancelled.
         """
-        task = asyncio.ensure_future(work)
-        asked = asyncio.create_task(self._asked.wait())
-        try:
-            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                self.check()
-            return task.result()
-        finally:
-            asked.cancel()
-            task.cancel()
-            await asyncio.gather(task, asked, return_exceptions=True)
+        return await unless(work, self._asked_error())
+
+    async def _asked_error(self) -> StoppedError:
+        await self._asked.wait()
+        return StoppedError(TOLD)
+
+
+async def unless(work: Awaitable[ResultT], reason: Awaitable[Exception]) -> ResultT:
+    """Wait for work; if a reason to break it off comes first, cancel it and raise the reason."""
+    task, other = asyncio.ensure_future(work), asyncio.ensure_future(reason)
+    try:
+        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise other.result()
+        return task.result()
+    finally:
+        task.cancel()
+        other.cancel()
+        await asyncio.gather(task, other, return_exceptions=True)
