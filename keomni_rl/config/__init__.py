@@ -1,6 +1,13 @@
 """The run's configuration: pydantic sections, YAML files merged in order, dotted overrides."""
 
-from keomni_rl.config.load import load_config, load_resumed, to_yaml
+from keomni_rl.config.load import load_config, load_resumed, read_mapping, to_yaml
 from keomni_rl.config.schema import EvaluateConfig, RunConfig
 
-__all__ = ["EvaluateConfig", "RunConfig", "load_config", "load_resumed", "to_yaml"]
+__all__ = [
+    "EvaluateConfig",
+    "RunConfig",
+    "load_config",
+    "load_resumed",
+    "read_mapping",
+    "to_yaml",
+]

@@ -4,18 +4,32 @@ OmegaConf merges, pydantic validates; every complaint names the key and what to 
 """
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from keomni_rl.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+MAX_FILE_BYTES = 2**20
+MAX_COMPLAINTS = 20
+NOT_YAML = (
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    OSError,
+)
+"""What reading YAML raises: the plain ones come of tags that do not fit, such as ``!!int x``."""
 
 
 def load_config(schema: type[ConfigT], words: Sequence[str]) -> ConfigT:
@@ -33,12 +47,16 @@ def load_config(schema: type[ConfigT], words: Sequence[str]) -> ConfigT:
         try:
             merged = OmegaConf.merge(merged, _read(word))
         except (OmegaConfBaseException, TypeError) as error:
-            raise ConfigError(f"{word!r}: does not fit what came before ({error})") from error
+            raise ConfigError(f"{word!r:.80}: does not fit what came before ({error})") from error
     tree = OmegaConf.to_container(merged)
+    _refuse_placeholders(tree, "")
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(schema, e) for e in error.errors())) from error
+        lines = [_explain(schema, e) for e in error.errors()[:MAX_COMPLAINTS]]
+        if (more := error.error_count() - len(lines)) > 0:
+            lines.append(f"and {more} more")
+        raise ConfigError("\n".join(lines)) from error
 
 
 def load_resumed(schema: type[ConfigT], run_dir: Path, words: Sequence[str]) -> ConfigT:
@@ -53,7 +71,7 @@ def load_resumed(schema: type[ConfigT], run_dir: Path, words: Sequence[str]) -> 
         ConfigError: as `load_config`; or no run has been there.
     """
     file = run_dir / "config.yaml"
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
     return load_config(schema, [str(file), *words]).model_copy(update={"run_dir": run_dir})
 
@@ -63,24 +81,59 @@ def to_yaml(config: BaseModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _read(word: str) -> Any:
-    if "=" in word and not word.endswith((".yaml", ".yml")):
-        try:
-            return OmegaConf.from_dotlist([word])
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
-            raise ConfigError(f"{word!r}: not a section.key=value override ({error})") from error
-    path = Path(word)
-    if not path.is_file():
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds, not validated.
+
+    Raises:
+        ConfigError: no such file, too large a one, not YAML or no mapping.
+    """
+    if not os.path.isfile(path):
         raise ConfigError(
-            f"{word}: no such configuration file; give a YAML file or section.key=value"
+            f"{path}: no such configuration file; give a YAML file or section.key=value"
         )
     try:
+        if (num_bytes := os.path.getsize(path)) > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{path}: {num_bytes} bytes, over the limit of {MAX_FILE_BYTES}; wanted a "
+                "configuration"
+            )
         loaded = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML ({error})") from error
-    if not OmegaConf.is_dict(loaded):
+    except ConfigError:
+        raise
+    except NOT_YAML as error:
+        raise ConfigError(f"{path}: not readable as YAML ({_told(error)})") from error
+    if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: wanted a mapping of sections, got a list or nothing")
-    return loaded
+    tree: Any = OmegaConf.to_container(loaded)
+    return tree
+
+
+def _read(word: str) -> dict[str, Any] | DictConfig:
+    if "=" not in word or word.endswith((".yaml", ".yml")):
+        return read_mapping(Path(word))
+    try:
+        return OmegaConf.from_dotlist([word])
+    except NOT_YAML as error:
+        raise ConfigError(
+            f"{word!r:.80}: not a section.key=value override ({_told(error)})"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    return f"{error!s:.500}" or type(error).__name__
+
+
+def _refuse_placeholders(value: Any, key: str) -> None:
+    """OmegaConf would fill in ``${...}`` and wants ``???`` replaced; a NUL is in no path."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, part in parts:
+        inner = f"{key}.{name}" if key else str(name)
+        if isinstance(part, (dict, list)):
+            _refuse_placeholders(part, inner)
+        elif isinstance(part, str) and ("${" in part or part == "???" or "\0" in part):
+            raise ConfigError(
+                f"{inner:.80}: {part!r:.80} is no value; write it out, nothing is filled in"
+            )
 
 
 def _explain(schema: type[BaseModel], error: Any) -> str:
@@ -90,13 +143,13 @@ def _explain(schema: type[BaseModel], error: Any) -> str:
         known = _keys(schema)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known sections: {_sections(schema)}"
-        return f"unknown configuration key {key!r}; {hint}"
+        return f"unknown configuration key {key!r:.80}; {hint}"
     if error["type"] == "missing":
         return f"configuration key {key!r} is missing; set it in a YAML file or as {key}=VALUE"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{key}: {message}"
-    return f"{key}: {message}, got {error['input']!r}"
+    return f"{key:.80}: {message}, got {error['input']!r:.80}"
 
 
 def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

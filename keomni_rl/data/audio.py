@@ -4,6 +4,7 @@ Decoded once and turned into features once for every consumer. The limits are ch
 header before anything is decoded, so a header that lies cannot make us allocate.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,10 @@ MAX_CHANNELS = 8
 FILE_RATES_HZ = (4_000, 192_000)
 MIN_SECONDS = 0.1
 """A shorter clip has no audio embedding of its own after the tower's pooling."""
+LOUDEST = 2.0**31
+"""Full scale of samples that are whole numbers; the power of louder ones overflows in float32."""
+FRAMES_AT_ONCE = 2**18
+"""Decoded at a time, so that channels that are not heard take little memory."""
 
 
 def load_clip(path: str, *, max_audio_s: float, window_s: float = LONGEST_WINDOW_S) -> Clip:
@@ -49,22 +54,29 @@ def read_samples(path: str, *, max_audio_s: float) -> FloatArray:
     info = check_header(path, max_audio_s=max_audio_s)
     try:
         with soundfile.SoundFile(path) as file:
-            frames = file.read(info.frames, dtype="float32", always_2d=True)
+            starts = range(0, info.frames, FRAMES_AT_ONCE)
+            mono = np.concatenate([_read_mono(file, path) for _ in starts])
     except soundfile.LibsndfileError as error:
         raise DataError(
             f"{path}: cannot be decoded ({error}); check or replace the file"
         ) from error
-    if len(frames) < info.frames:
+    if len(mono) < info.frames:
         raise DataError(
-            f"{path}: truncated, its header promises {info.frames} frames and {len(frames)} are "
+            f"{path}: truncated, its header promises {info.frames} frames and {len(mono)} are "
             "there; copy the file again"
         )
-    if not np.isfinite(frames).all():
-        raise DataError(f"{path}: holds samples that are NaN or infinite; replace the file")
-    mono = frames[:, :2].mean(axis=1, dtype=np.float32)
     if info.samplerate != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, info.samplerate, SAMPLE_RATE_HZ)
     return np.ascontiguousarray(mono, np.float32)
+
+
+def _read_mono(file: soundfile.SoundFile, path: str) -> FloatArray:
+    frames = file.read(FRAMES_AT_ONCE, dtype="float32", always_2d=True)
+    if not (np.abs(frames) <= LOUDEST).all():
+        raise DataError(
+            f"{path}: holds samples that are NaN, infinite or beyond {LOUDEST:g}; replace the file"
+        )
+    return frames[:, :2].mean(axis=1, dtype=np.float32)
 
 
 def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo":
@@ -73,15 +85,15 @@ def check_header(path: str, *, max_audio_s: float) -> "soundfile._SoundFileInfo"
     Raises:
         DataError: not a regular readable sound file, or outside the limits.
     """
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such audio file; correct the path in the questions file")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: not a regular file; give the path of a sound file")
-    if Path(path).stat().st_size == 0:
+    if os.path.getsize(path) == 0:
         raise DataError(f"{path}: empty audio file (0 bytes); copy or record it again")
     try:
         info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, TypeError) as error:  # the second for a name in .raw
         raise DataError(
             f"{path}: not a sound file that can be read ({error}); wanted wav, flac, ogg or mp3"
         ) from error

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.data.audio_paths import resolve_audio
+from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_whole
+from keomni_rl.data.question_rows import MAX_CHOICES
 from keomni_rl.errors import DataError
 from keomni_rl.types import Prediction, Question
 
@@ -60,7 +63,8 @@ def refuse_repeated_ids(questions: Sequence[Question], path: Path) -> None:
     """
     name, times = Counter(question.id for question in questions).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{path}: id {name!r} occurs {'twice' if times == 2 else f'{times} times'}")
+        often = "twice" if times == 2 else f"{times} times"
+        raise DataError(f"{path}: id {name!r:.80} occurs {often}")
 
 
 def read_array(path: Path) -> list[Any]:
@@ -71,7 +75,7 @@ def read_array(path: Path) -> list[Any]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; give MMAU's JSON, for example mmau-test-mini.json")
-    return decode_array(path.read_bytes(), str(path))
+    return decode_array(read_whole(path, "MMAU's official array"), str(path))
 
 
 def decode_array(content: bytes, where: str) -> list[Any]:
@@ -81,8 +85,8 @@ def decode_array(content: bytes, where: str) -> list[Any]:
         DataError: not JSON or not an array.
     """
     try:
-        records = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        records = decode_json(content)
+    except NOT_JSON as error:
         raise DataError(f"{where}: not JSON ({error}); wanted MMAU's official array") from error
     if not isinstance(records, list) or not records:
         raise DataError(f"{where}: wanted a JSON array of questions as MMAU publishes it")
@@ -104,27 +108,29 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
         raise DataError(f"{where}: wanted an object, got {record!r:.80}")
     if missing := [key for key in REQUIRED if key not in record]:
         raise DataError(f"{where}: no {missing[0]!r}; MMAU's entries have {', '.join(REQUIRED)}")
-    if not isinstance(record["question"], str) or not record["question"].strip():
-        raise DataError(f"{where}: 'question' is {record['question']!r:.80}, wanted text")
+    if not isinstance(record["id"], (str, int)) or isinstance(record["id"], bool):
+        raise DataError(f"{where}: 'id' is {record['id']!r:.80}, wanted text or a whole number")
+    for key in ("question", "audio_id"):
+        if not isinstance(record[key], str) or not record[key].strip():
+            raise DataError(f"{where}: {key!r} is {record[key]!r:.80}, wanted text")
     choices = record["choices"]
-    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
-    if len(choices) < 2:
-        raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of two or more")
+    _check_choices(choices, where)
     answer = _answer(record)
     if answer is not None and answer not in choices:
-        raise DataError(f"{where}: the answer {answer!r} is not among the choices {choices!r}")
+        raise DataError(
+            f"{where}: the answer {answer!r:.80} is not among the choices {choices!r:.200}"
+        )
     if record["task"] not in TASKS or record["difficulty"] not in DIFFICULTIES:
         raise DataError(
-            f"{where}: task {record['task']!r}, difficulty {record['difficulty']!r}; wanted one of "
-            f"{TASKS} and of {DIFFICULTIES}"
+            f"{where}: task {record['task']!r:.80}, difficulty {record['difficulty']!r:.80}; "
+            f"wanted one of {TASKS} and of {DIFFICULTIES}"
         )
     return Question(
         id=str(record["id"]),
         question=record["question"],
         choices=tuple(choices),
         answer=answer,
-        audio=str(_audio(str(record["audio_id"]), root, where)),
+        audio=str(_audio(record["audio_id"], root, where)),
         dataset="MMAU",
         extra={
             "task": record["task"],
@@ -134,6 +140,15 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
             "record": dict(record),
         },
     )
+
+
+def _check_choices(choices: Any, where: str) -> None:
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
+    if len(choices) < 2:
+        raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of two or more")
+    if len(choices) > MAX_CHOICES:
+        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
 
 
 def _answer(record: Mapping[str, Any]) -> Any:
@@ -151,20 +166,12 @@ def flat(category: Any) -> str:
 
 def _audio(audio_id: str, root: Path, where: str) -> Path:
     """The clip beside the JSON; an author's absolute path, as one version had, by its name."""
-    try:
-        path = (root / audio_id).resolve()
-        if path.is_relative_to(root) and path.exists():
-            return path
-        for folder in AUDIO_FOLDERS:
-            if (by_name := root / folder / Path(audio_id).name).exists():
-                return by_name.resolve()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{where}: audio_id {audio_id!r:.80} names no file ({error!s:.80})") from (
-            error
-        )
-    if not path.is_relative_to(root):
-        raise DataError(f"{where}: audio_id {audio_id!r} lies outside {root}")
-    return path
+    own = Path(audio_id)
+    is_authors = own.is_absolute() or not os.path.exists(root / own)
+    for folder in AUDIO_FOLDERS if is_authors else ():
+        if os.path.exists(root / folder / own.name):
+            return resolve_audio(f"{folder}/{own.name}", root, where)
+    return resolve_audio(audio_id, root, where)
 
 
 def find_version(questions: Sequence[Question]) -> str:

@@ -43,8 +43,8 @@ def make_prompt(question: Question, prompt: PromptConfig, *, is_evaluation: bool
     for text in (question.question, *question.choices):
         if found := [piece for piece in RESERVED if piece in text]:
             raise DataError(
-                f"question {question.id!r}: {text!r} holds {found[0]!r}, which the model and the "
-                "rewards would take as their own; remove it"
+                f"question {question.id!r:.80}: {text!r:.200} holds {found[0]!r}, which the model "
+                "and the rewards would take as their own; remove it"
             )
     space = "" if is_evaluation and prompt.compat else " "
     words = prompt.think_max_words
@@ -76,7 +76,8 @@ def make_lesson(question: Question, prompt: PromptConfig) -> Prompt:
     is_texts = isinstance(written, list) and all(isinstance(t, str) and t for t in written)
     if not (is_texts and written):
         raise DataError(
-            f"question {question.id!r}: {COMPLETIONS!r} is {written!r:.80}, wanted a list of texts"
+            f"question {question.id!r:.80}: {COMPLETIONS!r} is {written!r:.80}, wanted a list of "
+            "texts"
         )
     return replace(make_prompt(question, prompt), written=tuple(written))
 

@@ -10,7 +10,11 @@ from keomni_rl.errors import DataError
 REQUIRED = ("id", "question", "choices", "answer", "audio")
 KNOWN = (*REQUIRED, "dataset")
 MAX_LINE_BYTES = 2**20
-ROWS_AT_ONCE = 1024
+MAX_CHOICES = 100
+"""Of one question: how an answer is read takes their number squared."""
+ROWS_AT_ONCE = 256
+MAX_BATCH_BYTES = 2**28
+"""Of Parquet's rows that are read at once; a text that repeats takes no room in the file."""
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -38,12 +42,42 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, path)
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+                refuse_large_batch(batch, f"{path}, row {number + 1}")
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         what = f"damaged after row {number}" if number else "not a Parquet file that can be read"
         raise DataError(f"{path}: {what} ({error}); write or copy it again") from error
+
+
+def refuse_large_batch(batch: Any, where: str) -> None:
+    """See that rows of Parquet may be turned into objects.
+
+    Args:
+        batch: of pyarrow.
+        where: file and first row, for errors.
+
+    Raises:
+        DataError: they hold too much.
+    """
+    num_bytes = batch.nbytes + batch.num_rows * sum(map(_longest_shared, batch.columns))
+    if num_bytes > MAX_BATCH_BYTES:
+        raise DataError(
+            f"{where}: it and the {batch.num_rows - 1} after it hold {num_bytes} bytes, over "
+            f"the limit of {MAX_BATCH_BYTES}; wanted rows of a question each"
+        )
+
+
+def _longest_shared(column: Any) -> int:
+    """Bytes of the longest text that rows of a column have in common, where it keeps such."""
+    import pyarrow
+    import pyarrow.compute
+
+    if not pyarrow.types.is_dictionary(column.type):
+        return 0
+    shared = column.dictionary.cast(pyarrow.large_string())
+    return pyarrow.compute.max(pyarrow.compute.binary_length(shared)).as_py() or 0
 
 
 def _columns(schema: Any, path: Path) -> list[str]:
@@ -64,9 +98,10 @@ def _fits_json(kind: Any) -> bool:
     import pyarrow.types as of
 
     if of.is_dictionary(kind):
-        return _fits_json(kind.value_type)
+        return not of.is_nested(kind.value_type) and _fits_json(kind.value_type)
     if of.is_nested(kind):
-        return all(_fits_json(kind.field(number).type) for number in range(kind.num_fields))
+        inner = [kind.field(number).type for number in range(kind.num_fields)]
+        return not any(map(of.is_dictionary, inner)) and all(map(_fits_json, inner))
     is_number = of.is_integer(kind) or of.is_floating(kind)
     is_text = of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind)
     return is_number or is_text or of.is_boolean(kind) or of.is_null(kind)

@@ -1,14 +1,13 @@
 """Training questions: JSONL or Parquet files of the training format, checked row by row.
 
-A row has ``id, question, choices, answer, audio`` (a path relative to the file) and may have
-``dataset`` and more. The first time a file is opened every row is checked, streaming, and written
-to an Arrow table in the cache of `datasets`; from then on rows are read at random, memory-mapped,
-so a file may be larger than memory.
+A row has ``id, question, choices, answer, audio`` (a path relative to the file, see
+`keomni_rl.data.audio_paths`) and may have ``dataset`` and more. The first time a file is opened
+every row is checked, streaming, and written to an Arrow table in the cache of `datasets`; from then
+on rows are read at random, memory-mapped, so a file may be larger than memory.
 """
 
 import hashlib
 import json
-import os
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from keomni_rl.data.question_rows import KNOWN, REQUIRED, read_rows
+from keomni_rl.data.audio_paths import resolve_audio
+from keomni_rl.data.question_rows import KNOWN, MAX_CHOICES, REQUIRED, read_rows
 from keomni_rl.errors import DataError
 from keomni_rl.types import Question
 
@@ -25,8 +25,6 @@ FORMAT = 2
 PIECE = 10_000
 """Rows that are read at once where all are."""
 SUFFIXES = (".jsonl", ".json", ".parquet")
-MAX_NAME_BYTES = 255
-"""Of a file's name, on every usual file system."""
 
 
 class QuestionFile:
@@ -139,8 +137,8 @@ def _refuse_repeated_ids(file: Path, digests: np.ndarray) -> None:
             continue
         if name in seen:
             raise DataError(
-                f"{where}: the id {name!r} was used before ({seen[name]}); give each question its "
-                "own"
+                f"{where}: the id {name!r:.80} was used before ({seen[name]}); give each question "
+                "its own"
             )
         seen[name] = where
 
@@ -196,10 +194,12 @@ def _check_choices(choices: Any, answer: str, where: str) -> None:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
     if len(set(choices)) < 2 or len(set(choices)) != len(choices):
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted two or more different ones")
+    if len(choices) > MAX_CHOICES:
+        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
     if answer not in choices:
         raise DataError(
-            f"{where}: the answer {answer!r} is not among the choices {choices!r}; wanted one of "
-            "them to the letter"
+            f"{where}: the answer {answer!r:.80} is not among the choices {choices!r:.200}; wanted "
+            "one of them to the letter"
         )
 
 
@@ -213,26 +213,3 @@ def _refuse_half_characters(row: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key!r} holds {error.object[error.start]!r}, half of a character, which "
                 "no file can hold; write the whole character or remove it"
             ) from error
-
-
-def resolve_audio(audio: str, folder: Path, where: str) -> Path:
-    """The absolute path of an audio file inside ``folder``.
-
-    Raises:
-        DataError: the path leads out of the folder, by itself or through a link, or is none.
-    """
-    root = folder.resolve()
-    try:
-        path = (root / audio).resolve()
-    except ValueError as error:
-        raise DataError(f"{where}: audio {audio!r:.80} is no path ({error})") from error
-    if not path.is_relative_to(root):
-        raise DataError(
-            f"{where}: audio {audio!r:.80} lies outside {root}; keep audio beside its file"
-        )
-    if any(len(name) > MAX_NAME_BYTES for name in os.fsencode(path).split(b"/")):
-        raise DataError(
-            f"{where}: audio {audio!r:.80} is no path (a name of over {MAX_NAME_BYTES} bytes); "
-            "wanted where a sound lies, not what it is"
-        )
-    return path

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from safetensors import safe_open
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from keomni_rl.errors import CheckpointError
 from keomni_rl.models.adapters import DOWN, SCALE
@@ -22,6 +22,8 @@ from keomni_rl.models.adapters import DOWN, SCALE
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STATE = "state.json"
+MAX_NOTE_BYTES = 2**20
+"""Of either of them."""
 
 
 class RunState(BaseModel):
@@ -33,11 +35,11 @@ class RunState(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    step: int = 0
+    step: NonNegativeInt = 0
     """Optimizer steps done."""
-    version: int = 0
+    version: NonNegativeInt = 0
     """Policy version: steps done, and those that a lost learner took with it."""
-    position: int = 0
+    position: NonNegativeInt = 0
     """Groups of the prompt stream that were trained on or dropped; the next is generated anew."""
 
 
@@ -94,8 +96,12 @@ def _dropped(folder: Path, written: Path, keep: int) -> list[Path]:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Finished checkpoints, oldest first; a copy under a longer name is none."""
-    found = [path for path in folder.glob("step_*") if _number(path).isdecimal()]
+    """Finished checkpoints, oldest first; a copy under a longer name is none, nor is a link."""
+    found = [
+        path
+        for path in folder.glob("step_*")
+        if _number(path).isdecimal() and path.is_dir() and not path.is_symlink()
+    ]
     return sorted(found, key=lambda path: int(_number(path)))
 
 
@@ -114,7 +120,7 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
         if damage := find_damage(path):
             log.warning("checkpoint %s is damaged (%s); using the one before it", path, damage)
             continue
-        return path, RunState.model_validate_json((path / STATE).read_text())
+        return path, RunState.model_validate_json(_read(path / STATE))
     if found:
         raise CheckpointError(
             f"{folder}: all {len(found)} checkpoints are damaged; start a new run"
@@ -125,19 +131,31 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
 def find_damage(path: Path, *, digests: bool = True) -> str | None:
     """What is wrong with a checkpoint, or None; without ``digests`` only sizes are compared."""
     try:
-        manifest = LISTING.validate_json((path / MANIFEST).read_bytes())
+        name = MANIFEST
+        manifest = LISTING.validate_json(_read(path / name))
+        name = STATE
+        RunState.model_validate_json(_read(path / name))
     except (OSError, ValidationError) as error:
-        return f"no readable {MANIFEST}: {str(error).splitlines()[0]}"
-    if STATE not in manifest:
-        return f"{MANIFEST} does not list {STATE}"
+        return f"no readable {name}: {str(error).splitlines()[0]}"
+    weights = {file.name for file in path.glob("*.safetensors")}
+    if unlisted := ({STATE} | weights) - manifest.keys():
+        return f"{MANIFEST} does not list {min(unlisted)}"
     for name, expected in manifest.items():
         file = path / Path(name).name
-        if not file.is_file():
-            return f"{name} is missing"
+        if not os.path.isfile(file):
+            return f"{name!r:.80} is missing"
         is_same_size = file.stat().st_size == expected.bytes
         if not is_same_size or (digests and file_digest(file) != expected.sha256):
-            return f"{name} has changed since it was written"
+            return f"{name!r:.80} has changed since it was written"
     return None
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_NOTE_BYTES + 1)
+    if len(content) > MAX_NOTE_BYTES:
+        raise OSError(f"over {MAX_NOTE_BYTES} bytes")
+    return content
 
 
 class Adapters(NamedTuple):
@@ -149,13 +167,25 @@ class Adapters(NamedTuple):
 
 
 def stored_adapters(path: Path) -> Adapters | None:
-    """The adapters that a checkpoint holds; None if it holds whole weights."""
-    with safe_open(min(path.glob("policy-*.safetensors")), framework="numpy") as tensors:
-        notes = tensors.metadata() or {}
-        if SCALE not in notes:
-            return None
-        down = next(name for name in tensors.keys() if name.endswith(DOWN))  # noqa: SIM118
-        return Adapters(tensors.get_slice(down).get_shape()[0], float(notes[SCALE]))
+    """The adapters that a checkpoint holds; None if it holds whole weights.
+
+    Raises:
+        CheckpointError: it holds neither.
+    """
+    files = sorted(path.glob("policy-*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{path}: no policy-*.safetensors; this is no learner checkpoint")
+    try:
+        with safe_open(files[0], framework="numpy") as tensors:
+            notes = tensors.metadata() or {}
+            if SCALE not in notes:
+                return None
+            [down, *_] = [name for name in tensors.keys() if name.endswith(DOWN)]  # noqa: SIM118
+            return Adapters(tensors.get_slice(down).get_shape()[0], float(notes[SCALE]))
+    except (SafetensorError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"{files[0]}: not readable as weights of a learner ({error}); use another checkpoint"
+        ) from error
 
 
 def file_digest(path: Path) -> str:

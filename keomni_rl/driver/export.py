@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 from pydantic import ValidationError
 
+from keomni_rl.config import read_mapping
 from keomni_rl.config.schema import ModelConfig
 from keomni_rl.driver.checkpoints import find_damage, latest_checkpoint, stored_adapters
 from keomni_rl.engines.learner_files import read_stored
-from keomni_rl.errors import CheckpointError
+from keomni_rl.errors import CheckpointError, ConfigError
 from keomni_rl.models.adapters import merge_stored
 from keomni_rl.models.family import LayoutName, find_family, layout_named
 from keomni_rl.models.hub import local_model
@@ -128,8 +128,8 @@ def _base_of(source: Path) -> ModelConfig:
             "as --base"
         )
     try:
-        return ModelConfig.model_validate(yaml.safe_load(config.read_text())["model"])
-    except (yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
+        return ModelConfig.model_validate(read_mapping(config).get("model"))
+    except (ConfigError, ValidationError) as error:
         raise CheckpointError(
             f"{config}: does not say which model the run began with ({error}); give it as --base"
         ) from error

@@ -1,7 +1,6 @@
 """Single questions to a model, without a cluster: one vLLM engine here, greedy answers."""
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,9 @@ from rich.console import Console
 
 from keomni_rl.config.schema import PromptConfig
 from keomni_rl.data.audio import check_header, load_clip
+from keomni_rl.data.json_lines import read_json_lines
 from keomni_rl.data.prompts import make_prompt, split_completion
+from keomni_rl.data.question_rows import MAX_LINE_BYTES
 from keomni_rl.data.questions import parse_question
 from keomni_rl.driver.prompt_room import num_prompt_tokens
 from keomni_rl.driver.start_failure import find_cause, one_line, stderr_to
@@ -68,16 +69,9 @@ def read_asked(path: Path) -> list[Question]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file of questions; correct --questions")
-    questions = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"{where}: not a JSON object ({error}); one question a line") from error
-        questions.append(_parse_asked(row, path.resolve().parent, number, where))
+    folder = path.resolve().parent
+    rows = read_json_lines(path, "one question a line", max_line_bytes=MAX_LINE_BYTES)
+    questions = [_parse_asked(row, folder, n, f"{path}, line {n}") for n, row in rows]
     if not questions:
         raise DataError(f"{path}: holds no questions")
     return questions

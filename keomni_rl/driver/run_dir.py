@@ -1,6 +1,7 @@
 """A run's folder: one run a folder, one driver at a time."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
         resume: whether a run there is to go on.
 
     Raises:
-        ConfigError: the folder is taken and this is no resumption, or the other way round.
+        ConfigError: the folder is taken and this is no resumption, or the other way round; it
+            cannot be made; or a link in it leads out of it, so that the run would write elsewhere.
     """
-    is_taken = (run_dir / "config.yaml").exists()
+    is_taken = os.path.exists(run_dir / "config.yaml")
     if is_taken and not resume:
         raise ConfigError(
             f"run_dir {run_dir} holds a run already; go on with it by "
@@ -28,13 +30,31 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
         )
     if resume and not is_taken:
         raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"run_dir {run_dir}: no folder, and none can be made ({error.strerror}); give another"
+        ) from error
+    _refuse_links_out(run_dir)
+
+
+def _refuse_links_out(run_dir: Path) -> None:
+    root = run_dir.resolve()
+    for folder, folders, files in os.walk(root):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                raise ConfigError(
+                    f"{path}: a link that leads out of the run folder, in which alone a run "
+                    "writes; put there what it leads to, or give a run_dir where there is room"
+                )
 
 
 def drop_evaluations(run_dir: Path, *, after: int) -> None:
     """Remove evaluations of policies after a step, which a resumed run will make anew."""
     for folder in (run_dir / "evaluation").glob("step_[0-9]*"):
-        if int(folder.name.removeprefix("step_")) > after:
+        number = folder.name.removeprefix("step_")
+        if number.isdecimal() and int(number) > after:
             shutil.rmtree(folder)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from keomni_rl.errors import CheckpointError
@@ -20,15 +20,20 @@ def read_stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of one kind under bare parameter names, one at a time.
 
     Raises:
-        CheckpointError: there are none.
+        CheckpointError: there are none, or one is no safetensors.
     """
     files = sorted(folder.glob(f"{kind}-*.safetensors"))
     if not files:
         raise CheckpointError(f"{folder}: no {kind}-*.safetensors; this is no learner checkpoint")
     for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
-                yield name, tensors.get_tensor(name)
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a dict
+                    yield name, tensors.get_tensor(name)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{file}: not readable as safetensors ({error}); use another checkpoint"
+            ) from error
 
 
 def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:

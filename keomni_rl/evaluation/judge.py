@@ -10,6 +10,8 @@ Judge = Callable[[str, Prediction, Sequence[str]], bool]
 """(answer, prediction, choices) -> whether it is right."""
 MAX_NAMED = 5
 """Ids that a message names before it only counts."""
+MAX_SHOWN = 80
+"""Letters of an id in a message."""
 
 
 def official(answer: str, prediction: Prediction, choices: Sequence[str]) -> bool:
@@ -70,6 +72,8 @@ def known_predictions(
 
 
 def named(ids: Sequence[str]) -> str:
-    """The first few ids, and how many more there are."""
+    """The first few ids, and how many more there are; an odd one in quotes, and cut."""
+    first = ids[:MAX_NAMED]
+    shown = [i if i.isprintable() and len(i) <= MAX_SHOWN else f"{i!r:.{MAX_SHOWN}}" for i in first]
     more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-    return ", ".join(ids[:MAX_NAMED]) + more
+    return ", ".join(shown) + more

@@ -1,10 +1,12 @@
 """Files of predictions as they were written: one JSON array, or one object a line."""
 
-import json
+import codecs
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_whole
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.judge import named
 
@@ -38,18 +40,17 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         DataError: no such file, not JSON, or an entry that is no object.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: a folder; name the file of predictions or questions in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such file; wanted predictions or questions as JSON")
+    content = read_whole(path, "predictions or questions").removeprefix(codecs.BOM_UTF8)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a text file ({error}); wanted JSON in UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    _refuse_one_object(path, text)
-    decoded = _array(path, text) if text.lstrip().startswith("[") else _lines(path, text)
+    _refuse_one_object(path, content)
+    decoded = _array(path, content) if content.lstrip().startswith(b"[") else _lines(path, content)
     records = [Record(where, fields) for where, fields in decoded]
     for record in records:
         if not isinstance(record.fields, Mapping):
@@ -59,11 +60,11 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-def _refuse_one_object(path: Path, text: str) -> None:
+def _refuse_one_object(path: Path, content: bytes) -> None:
     """Predictions by id, or under a key, are no form that any tool writes or reads."""
     try:
-        whole = json.loads(text) if text.lstrip().startswith("{") else None
-    except (ValueError, RecursionError):  # several lines, or what is wrong with one is told later
+        whole = decode_json(content) if content.lstrip().startswith(b"{") else None
+    except NOT_JSON:  # several lines, or what is wrong with one is told later
         return
     if isinstance(whole, dict) and "id" not in whole:
         raise DataError(
@@ -72,24 +73,24 @@ def _refuse_one_object(path: Path, text: str) -> None:
         )
 
 
-def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+def _array(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
     try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        entries = decode_json(content)
+    except NOT_JSON as error:
         raise DataError(f"{path}: not JSON ({error}); wanted MMAU's array") from error
     for number, entry in enumerate(entries, start=1):
         yield f"{path}, entry {number}", entry
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    lines = text.split("\n")
+def _lines(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
+    lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if not line.strip():
             continue
         try:
-            yield where, json.loads(line)
-        except (ValueError, RecursionError) as error:
+            yield where, decode_json(line)
+        except NOT_JSON as error:
             if number == len(lines) > 1:
                 return
             raise DataError(
@@ -160,12 +161,15 @@ def by_id(records: Sequence[Record]) -> dict[str, Record]:
     """
     found: dict[str, Record] = {}
     for record in records:
-        if record.fields.get("id") is None:
+        name = record.fields.get("id")
+        if name is None:
             raise DataError(f"{record.where}: no 'id'; wanted the question's")
-        i = str(record.fields["id"])
+        if not isinstance(name, (str, int)) or isinstance(name, bool):
+            raise DataError(f"{record.where}: 'id' is {name!r:.80}, wanted text or a whole number")
+        i = str(name)
         if i in found:
             raise DataError(
-                f"{record.where}: id {i!r} occurs twice (before: {found[i].where}); wanted one "
+                f"{record.where}: id {i!r:.80} occurs twice (before: {found[i].where}); wanted one "
                 "prediction a question"
             )
         found[i] = record

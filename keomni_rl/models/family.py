@@ -5,12 +5,13 @@ how audio becomes embeddings, how its checkpoints lie on disk, what a tiny one l
 one, write a file like ``qwen2_audio.py`` and a line in ``FAMILIES``.
 """
 
-import json
+import os
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_whole
 from keomni_rl.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ FAMILIES = {
     "qwen2_audio": "keomni_rl.models.qwen2_audio",
 }
 """``model_type`` of a checkpoint's config.json -> module that defines ``FAMILY``."""
+
+NUM_LAYERS = ("num_hidden_layers", "encoder_layers", "depth")
+"""Keys of a config.json, in whichever part."""
+MAX_LAYERS = 1000
 
 LayoutName = Literal["thinker", "full"]
 Config = dict[str, Any]
@@ -126,21 +131,44 @@ def read_config(path: Path) -> Config:
     """Read a model folder's config.json.
 
     Raises:
-        CheckpointError: there is no such folder or no readable config.json in it.
+        CheckpointError: there is no such folder or no readable config.json in it, or one with more
+            layers than any model has.
     """
-    file = path / "config.json"
-    if not file.is_file():
+    if not os.path.isfile(path / "config.json"):
         raise CheckpointError(
             f"{path}: no config.json, wanted a model folder in Hugging Face format; "
             "give the path of a downloaded model or of one that `keomni-rl export` wrote"
         )
-    try:
-        config: Config = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file}: not JSON ({error}); download the model again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file}: wanted a JSON object; download the model again")
+    config = read_object(path / "config.json")
+    _refuse_many_layers(config, path / "config.json")
     return config
+
+
+def _refuse_many_layers(config: Config, file: Path) -> None:
+    """Each of them takes memory before it is known whether there are weights for it."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _refuse_many_layers(value, file)
+        elif key in NUM_LAYERS and isinstance(value, int) and value > MAX_LAYERS:
+            raise CheckpointError(
+                f"{file}: {key} is {value!s:.80}, wanted at most {MAX_LAYERS}; download the "
+                "model again"
+            )
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Read one of a model folder's JSON files, which are all objects.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        found = decode_json(read_whole(file, "an object that describes a model"))
+    except NOT_JSON as error:
+        raise CheckpointError(f"{file}: not JSON ({error}); download the model again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file}: wanted a JSON object; download the model again")
+    return found
 
 
 def family_module(path: Path) -> str:
@@ -150,9 +178,9 @@ def family_module(path: Path) -> str:
         CheckpointError: the folder's ``model_type`` is of no known family.
     """
     model_type = read_config(path).get("model_type")
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise CheckpointError(
-            f"{path}: model_type {model_type!r} is of no known family, wanted one of "
+            f"{path}: model_type {model_type!r:.80} is of no known family, wanted one of "
             f"{', '.join(sorted(FAMILIES))}; use such a model or add a family to keomni_rl/models"
         )
     return FAMILIES[model_type]

@@ -5,6 +5,7 @@ not run anyway since nothing here trusts remote code. What is in the local cache
 again, and without a network the cache is enough.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def is_here(path: Path, revision: str | None = None) -> bool:
     """Whether `local_model` would find a model, or refuse it, without fetching anything."""
     from huggingface_hub import errors, snapshot_download
 
-    if path.exists() or not HUB_NAME.fullmatch(path.as_posix()):
+    if os.path.exists(path) or not HUB_NAME.fullmatch(path.as_posix()):
         return True
     try:
         folder = snapshot_download(
@@ -59,6 +60,8 @@ def is_here(path: Path, revision: str | None = None) -> bool:
         )
     except errors.LocalEntryNotFoundError:
         return False
+    except errors.HFValidationError:
+        return True
     return any(Path(folder).glob("*.safetensors"))
 
 
@@ -68,16 +71,16 @@ def _hub_name(path: Path, revision: str | None) -> str | None:
     Raises:
         CheckpointError: it is neither, or a folder with a revision.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         if revision is not None:
             raise CheckpointError(
                 f"{path}: a folder has no revision {revision!r}; leave model.revision out"
             )
         return None
     name = path.as_posix()
-    if path.exists() or not HUB_NAME.fullmatch(name):
+    if os.path.exists(path) or not HUB_NAME.fullmatch(name):
         raise CheckpointError(
-            f"{name}: no such model folder, and not a hub name either (owner/name); correct "
+            f"{name:.200}: no such model folder, and not a hub name either (owner/name); correct "
             "model.path"
         )
     return name
@@ -107,6 +110,11 @@ def _fetch(name: str, revision: str | None, wanted: Sequence[str], *, offline: b
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(
             f"{where}: no such revision on the hub; correct model.revision"
+        ) from error
+    except errors.HFValidationError as error:
+        raise CheckpointError(
+            f"{name:.200}: no such model folder, and not a hub name either ({error}); correct "
+            "model.path"
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(

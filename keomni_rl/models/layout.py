@@ -5,6 +5,7 @@ lie on disk: config.json, processor and tokenizer files, safetensors in one or m
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from keomni_rl.models.family import (
     find_family,
     layout_named,
     read_config,
+    read_object,
 )
 
 INDEX = "model.safetensors.index.json"
@@ -28,6 +30,7 @@ SHARD_BYTES = 4 * 2**30
 DESCRIPTION = {".json", ".txt", ".jinja"}
 """Suffixes of the files that a model folder has beside its weights."""
 DTYPE_KEYS = ("dtype", "torch_dtype")
+DTYPES = ("bfloat16", "float16", "float32")
 
 
 def find_layout(path: Path) -> LayoutName:
@@ -42,10 +45,19 @@ def layout_of(path: Path) -> Layout:
 
 
 def stored_dtype(path: Path) -> str:
-    """The type of a model folder's weights, as its config names it; bfloat16 if it does not."""
+    """The type of a model folder's weights, as its config names it; bfloat16 if it does not.
+
+    Raises:
+        CheckpointError: it names another type than weights can have.
+    """
     config = read_config(path)
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     named = [part[key] for part in parts for key in DTYPE_KEYS if isinstance(part.get(key), str)]
+    if named and named[0] not in DTYPES:
+        raise CheckpointError(
+            f"{path}: its config.json names the type {named[0]!r:.80}, wanted one of "
+            f"{', '.join(DTYPES)}"
+        )
     return named[0] if named else "bfloat16"
 
 
@@ -53,19 +65,22 @@ def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a model folder.
 
     Raises:
-        CheckpointError: there are none, since pickled weights are never read; or some that the
-            index names are missing.
+        CheckpointError: there are none, since pickled weights are never read; some that the
+            index names are missing; or the index is none.
     """
     index = path / INDEX
     if not index.is_file():
         files = sorted(path.glob("*.safetensors"))
     else:
-        named = set(json.loads(index.read_text())["weight_map"].values())
-        files = sorted(path / Path(name).name for name in named)
-        if missing := [file.name for file in files if not file.is_file()]:
+        weight_map = read_object(index).get("weight_map")
+        names = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        if not all(str(name).endswith(".safetensors") for name in names):
+            raise CheckpointError(f"{index}: no index of *.safetensors; download the model again")
+        files = sorted({path / Path(str(name)).name for name in names})
+        if missing := [file.name for file in files if not os.path.isfile(file)]:
             raise CheckpointError(
                 f"{path}: {len(missing)} of {len(files)} weight files are missing, for example "
-                f"{missing[0]}; finish the download"
+                f"{missing[0]:.80}; finish the download"
             )
     if not files:
         raise CheckpointError(

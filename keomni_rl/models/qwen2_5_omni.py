@@ -14,7 +14,7 @@ import torch
 from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
-from keomni_rl.models.loading import load_network
+from keomni_rl.models.loading import load_network, load_processor
 from keomni_rl.types import Clip
 
 PREFIX = "thinker."
@@ -98,13 +98,10 @@ class Qwen2_5Omni:
 
     def load(self, path: Path, dtype: torch.dtype) -> Any:
         """Load the thinker without its vision tower; of a full checkpoint nothing else is read."""
-        from transformers import (
-            Qwen2_5OmniThinkerConfig,
-            Qwen2_5OmniThinkerForConditionalGeneration,
-        )
+        from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-        raw = read_config(path)
-        config = Qwen2_5OmniThinkerConfig.from_dict(raw.get("thinker_config", raw))
+        config = read_config(path)
+        config = config.get("thinker_config", config)
         model = load_network(Qwen2_5OmniThinkerForConditionalGeneration, config, path, dtype)
         del model.visual  # audio never reaches it; under ZeRO-3 an unused tower would be gathered
         model.config.use_cache = False
@@ -146,9 +143,7 @@ class Qwen2_5Omni:
         """The checkpoint's processor, without code of its own."""
         from transformers import Qwen2_5OmniProcessor
 
-        return Qwen2_5OmniProcessor.from_pretrained(
-            path, trust_remote_code=False, local_files_only=True
-        )
+        return load_processor(Qwen2_5OmniProcessor, path)
 
     def chat_text(self, processor: Any, text: str) -> str:
         """Render one user turn of audio and text with the checkpoint's own chat template."""

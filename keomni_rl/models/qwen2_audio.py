@@ -15,7 +15,7 @@ from torch import nn
 from keomni_rl.data.audio import SAMPLE_RATE_HZ, TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
-from keomni_rl.models.loading import load_network
+from keomni_rl.models.loading import load_network, load_processor
 from keomni_rl.types import Clip, FloatArray
 
 AUDIO = "<|AUDIO|>"
@@ -68,10 +68,9 @@ class Qwen2Audio:
 
     def load(self, path: Path, dtype: torch.dtype) -> Any:
         """Load the whole model; all of it is trained."""
-        from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
+        from transformers import Qwen2AudioForConditionalGeneration
 
-        config = Qwen2AudioConfig.from_dict(read_config(path))
-        model = load_network(Qwen2AudioForConditionalGeneration, config, path, dtype)
+        model = load_network(Qwen2AudioForConditionalGeneration, read_config(path), path, dtype)
         model.config.use_cache = False
         model.config.text_config.use_cache = False
         return model
@@ -106,9 +105,7 @@ class Qwen2Audio:
         """The checkpoint's processor, without code of its own."""
         from transformers import Qwen2AudioProcessor
 
-        return Qwen2AudioProcessor.from_pretrained(
-            path, trust_remote_code=False, local_files_only=True
-        )
+        return load_processor(Qwen2AudioProcessor, path)
 
     def chat_text(self, processor: Any, text: str) -> str:
         """Render one user turn of audio and text with the checkpoint's own chat template."""

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.data.json_lines import bounded_lines
 from keomni_rl.errors import DataError
 from keomni_rl.types import RolloutGroup
 
+MAX_LINE_BYTES = 2**26
+"""Many times a group with all its completions."""
 BEFORE = "evaluation_before/"
 """Area of the figures of policy version 0, which no step made: they are in the line of step 1."""
 
@@ -44,7 +47,7 @@ class MetricsWriter:
         for version, metrics in figures.items():
             self._show(version, metrics)
             added[max(1, version)] |= metrics if version else _before_training(metrics)
-        lines = read_lines(self._path)
+        lines = _read_metrics(self._path)
         replace_lines(self._path, [line | added.get(line["step"], {}) for line in lines])
 
     def _show(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -64,7 +67,15 @@ def truncate_metrics(run_dir: Path, step: int) -> None:
     path = run_dir / "metrics.jsonl"
     if not path.exists():
         return
-    replace_lines(path, [line for line in read_lines(path) if line["step"] <= step])
+    replace_lines(path, [line for line in _read_metrics(path) if line["step"] <= step])
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    lines = read_lines(path)
+    for line in lines:
+        if not isinstance(line.get("step"), int):
+            raise DataError(f"{path}: a line without its step, {line!r:.80}; mend or delete it")
+    return lines
 
 
 def write_event(run_dir: Path, event: str, **details: Any) -> None:
@@ -145,15 +156,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file; a last line that a kill cut short is left out.
 
     Raises:
-        DataError: a whole line is no JSON object.
+        DataError: a whole line is no JSON object, or one is longer than `MAX_LINE_BYTES`.
     """
     if not path.exists():
         return []
-    whole = path.read_bytes().split(b"\n")[:-1]  # every complete line ends with a newline
     return [
         _object(f"{path}, line {number}", line)
-        for number, line in enumerate(whole, start=1)
-        if line.strip()
+        for number, line, _ in bounded_lines(path, "an object a line", MAX_LINE_BYTES)
+        if line.strip() and line.endswith(b"\n")
     ]
 
 

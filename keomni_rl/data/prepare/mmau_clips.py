@@ -19,6 +19,9 @@ from keomni_rl.errors import DataError
 WAV_FORMATS = ("WAV", "WAVEX", "RF64")
 MISSING = "clip missing"
 UNREADABLE = "clip cannot be decoded, kept as it is"
+TOO_LONG = "clip too long to be decoded, kept as it is"
+MAX_SAMPLES = 2**26
+"""Of a stream that is decoded, over all channels: some minutes. A small file may hold many more."""
 
 
 class ClipFolder:
@@ -105,11 +108,13 @@ def _told(name: str, clip: bytes | Path) -> tuple[bytes | Path, str]:
     The head of a damaged file may be sound, so that it is only found out while it is decoded.
     """
     try:
-        form = str(soundfile.info(_source(clip)).format)
-        if form in WAV_FORMATS or not name.lower().endswith(".wav"):
+        info = soundfile.info(_source(clip))
+        if info.format in WAV_FORMATS or not name.lower().endswith(".wav"):
             return clip, ""
-        return _as_wav(clip), f"{form} stream under the name of a wav, decoded"
-    except soundfile.LibsndfileError:
+        if info.frames * info.channels > MAX_SAMPLES:
+            return clip, TOO_LONG
+        return _as_wav(clip), f"{info.format} stream under the name of a wav, decoded"
+    except (soundfile.LibsndfileError, TypeError):  # the second for a name in .raw
         return clip, UNREADABLE
 
 

@@ -5,7 +5,6 @@ Two spellings are known. gamma-lab-umd: ``context`` (audio), ``instruction``, ``
 ``choices`` as a JSON text, and the rest in columns of its own. A few rows are in memory at a time.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from keomni_rl.data.json_lines import NOT_JSON, decode_json
+from keomni_rl.data.question_rows import refuse_large_batch
 from keomni_rl.errors import DataError
 
 AUDIO_COLUMNS = ("context", "audio")
@@ -23,7 +24,7 @@ OFFICIAL = ("dataset", "task", "split", "category", "sub-category", "difficulty"
 SHARD = re.compile(r"(.+)-\d+-of-\d+\.parquet")
 """A split's name and the number of a part of it."""
 PLAIN_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
-ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = 8
 BUFFER_BYTES = 2**20
 """Read at a time of a column; without it a whole row group is in memory."""
 
@@ -50,10 +51,11 @@ class ParquetFiles:
             try:
                 with _open(path) as file:
                     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+                        refuse_large_batch(batch, f"{path}, row {number + 1}")
                         for row in batch.to_pylist():
                             number += 1
                             yield _record(row, f"{path}, row {number}")
-            except (pyarrow.ArrowException, OSError) as error:
+            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise DataError(
                     f"{path}: damaged after row {number} ({error}); download it again"
                 ) from error
@@ -67,11 +69,11 @@ def _num_rows(path: Path) -> int:
 def _open(path: Path) -> "pyarrow.parquet.ParquetFile":
     try:
         file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
-    except (pyarrow.ArrowException, OSError) as error:
+        names = set(file.schema_arrow.names)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: not a Parquet file that can be read ({error}); download it again"
         ) from error
-    names = set(file.schema_arrow.names)
     is_known = (
         names & set(AUDIO_COLUMNS)
         and names & set(QUESTION_COLUMNS)
@@ -116,8 +118,8 @@ def _decoded(value: Any, kind: type, name: str, where: str) -> Any:
     """A value that may be written as JSON text."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = decode_json(value.encode())
+        except NOT_JSON as error:
             raise DataError(f"{where}: {name} is not JSON ({error})") from error
     if not isinstance(value, kind):
         raise DataError(f"{where}: {name} is {value!r:.80}, wanted a {kind.__name__.lower()}")

@@ -74,18 +74,17 @@ def open_source(paths: Sequence[Path], audio: Path | None) -> Source:
 
 def _read_packed_array(archive: Path) -> tuple[str, list[Any]]:
     packed = read_archive(archive, lambda name: name.suffix == ".json" and not _is_shadow(name))
-    found = {str(name): content for name, content in packed}
-    if not found:
+    name, content = next(packed, (None, b""))
+    if name is None:
         raise DataError(
             f"{archive}: holds no JSON; give the questions and the archive apart, as in "
             f"'prepare mmau mmau-test-mini.json --audio {archive.name}'"
         )
-    if len(found) > 1:
+    for other, _ in packed:
         raise DataError(
-            f"{archive}: holds {' and '.join(found)}; unpack the one you want and give it with "
+            f"{archive}: holds {name} and {other}; unpack the one you want and give it with "
             f"--audio {archive.name}"
         )
-    ((name, content),) = found.items()
     where = f"{archive}, {name}"
     return where, decode_array(content, where)
 
@@ -130,14 +129,25 @@ def _packed_clips(entries: Sequence[Entry], archive: Path) -> Iterator[Entry]:
 
 
 def _find(folder: Path, audio_id: str) -> Path | None:
-    """The clip in a folder: by its path there, by its name, or by its name in MMAU's own folder."""
+    """The clip in a folder: by its path there, by its name, or by its name in MMAU's own folder.
+
+    Raises:
+        DataError: it is a link that leads out of the folder.
+    """
     name = clip_name(audio_id)
     candidates = [name, *(f"{inner}/{name}" for inner in AUDIO_FOLDERS)]
     own = PurePosixPath(audio_id)
     if not own.is_absolute() and ".." not in own.parts:
         candidates.insert(0, audio_id)
     found = (path for path in map(folder.joinpath, candidates) if os.path.isfile(path))
-    return next((path.resolve() for path in found), None)
+    if (path := next(found, None)) is None:
+        return None
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{path}: a link that leads out of {folder}, so not taken for a clip; copy the files "
+            "(cp -rL) or download them to a plain folder"
+        )
+    return path.resolve()
 
 
 def clip_name(audio_id: Any) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_json_lines
+from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_json_lines, read_whole
 from keomni_rl.errors import DataError
 
 MAX_LINE_BYTES = 2**24
@@ -59,18 +59,13 @@ def read_array(path: Path, raw: RawFormat) -> Sequence[Any]:
     Raises:
         DataError: not a JSON array of rows of this format.
     """
+    wanted = f"{raw.name}'s file, a JSON array"
     try:
-        rows = decode_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give {raw.name}'s file") from (
-            error
-        )
+        rows = decode_json(read_whole(path, wanted))
     except NOT_JSON as error:
-        raise DataError(
-            f"{path}: not JSON ({error}); wanted {raw.name}'s file, a JSON array"
-        ) from error
+        raise DataError(f"{path}: not JSON ({error}); wanted {wanted}") from error
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"{path}: wanted {raw.name}'s file, a JSON array of one or more rows")
+        raise DataError(f"{path}: wanted {wanted} of one or more rows")
     head = next(((n, row) for n, row in enumerate(rows, start=1) if isinstance(row, dict)), None)
     if head is None:
         raise DataError(f"{path}: wanted an array of objects with {', '.join(raw.required)}")

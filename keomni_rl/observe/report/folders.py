@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from keomni_rl.config import EvaluateConfig, RunConfig, load_config
+from keomni_rl.config import EvaluateConfig, RunConfig, load_config, read_mapping
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.observe.report.evaluations import EvaluationRun, read_evaluation
@@ -46,7 +44,7 @@ def read_folder(folder: Path) -> TrainingRun | EvaluationRun:
         folder: of ``train`` or ``evaluate``, or one evaluation inside a training run's.
 
     Raises:
-        DataError: it is neither, or a file in it cannot be read.
+        ConfigError, DataError: it is neither, or a file in it cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder of a run or an evaluation")
@@ -105,11 +103,7 @@ def _inside_a_run(folder: Path) -> EvaluationRun:
 def _sections(path: Path) -> set[str]:
     if not path.is_file():
         return set()
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as YAML ({error})") from error
-    return set(loaded) if isinstance(loaded, dict) else set()
+    return set(read_mapping(path))
 
 
 def _config(schema: type[ConfigT], path: Path) -> tuple[ConfigT | None, tuple[str, ...]]:

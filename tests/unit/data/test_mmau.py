@@ -70,7 +70,7 @@ def test_audio_under_an_authors_absolute_path_is_found_by_name(tmp_path):
         ({"choices": ["dog "]}, "entry 2: 'choices' .* two or more"),
         ({"choices": 5, "answer": ""}, "entry 2: 'choices'"),
         ({"question": None}, "entry 2: 'question' is None, wanted text"),
-        ({"audio_id": "../../etc/passwd"}, "entry 2: audio_id .* lies outside"),
+        ({"audio_id": "../../etc/passwd"}, "entry 2: audio .* lies outside"),
         ({"id": "a"}, "id 'a' occurs twice"),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_scores_are_grouped_by_is_text(tmp_path, key, value, text):
 @pytest.mark.parametrize("audio_id", ["a\0.wav", "x" * 300 + ".wav", "\ud800.wav"])
 def test_an_audio_id_that_can_be_no_file_is_named(tmp_path, audio_id):
     path = write(tmp_path, RECORD, RECORD | {"id": "b", "audio_id": audio_id})
-    with pytest.raises(DataError, match=r"mmau.json, entry 2: audio_id '.* names no file"):
+    with pytest.raises(DataError, match=r"mmau.json, entry 2: audio '.* is no path"):
         read_mmau(path)
 
 

@@ -28,7 +28,8 @@ def test_answers_ids_and_choices_may_be_left_out(tmp_path):
     ("row", "message"),
     [
         ("[1]", "line 2: wanted an object"),
-        ("{", "line 2: not a JSON object"),
+        ("{", "line 2: not JSON"),
+        ('{"id": ' + "9" * 5000 + "}", "line 2: not JSON"),
         ('{"question": "What?"}', "line 2: no 'audio'"),
         ('{"question": "What?", "audio": "../a.wav"}', "line 2: audio '../a.wav' lies outside"),
         ('{"question": "?", "audio": "a.wav", "choices": "dog"}', "line 2: 'choices' is 'dog'"),

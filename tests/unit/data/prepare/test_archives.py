@@ -29,7 +29,7 @@ def read(path, **limits):
     return list(read_archive(path, lambda name: name.suffix == ".wav", ArchiveLimits(**limits)))
 
 
-@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.bz2"])
 def test_wanted_members_come_in_order_and_others_are_passed_over(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     with tarfile.open(path, "w:" + suffix.partition(".")[2]) as archive:
@@ -84,7 +84,7 @@ def test_a_bomb_of_zeros_is_refused_by_its_header(tmp_path):
         list(read_archive(path, lambda name: True))
 
 
-@given(share=st.floats(0, 0.999), suffix=st.sampled_from(["tar", "tar.gz", "tar.xz"]))
+@given(share=st.floats(0, 0.999), suffix=st.sampled_from(["tar", "tar.gz", "tar.bz2"]))
 def test_a_shortened_archive_is_an_error_and_what_came_before_is_whole(
     tmp_path_factory, share, suffix
 ):

@@ -339,7 +339,7 @@ def test_a_bad_row_of_parquet_is_named(tmp_path, change, message):
         ([RECORDS[0], {"id": "b"}], r"entry 2: 'audio_id' is None, wanted the path of a clip"),
         ([RECORDS[0], record("b", audio_id=7)], r"entry 2: 'audio_id' is 7, wanted the path"),
         ([RECORDS[0], record("b", audio_id="..")], r"entry 2: 'audio_id' is '..', wanted the"),
-        ([RECORDS[0], record("b", audio_id="b" * 300)], r"entry 2: audio_id '.*b{9} names no file"),
+        ([RECORDS[0], record("b", audio_id="b" * 300)], r"entry 2: audio '.*b{9} is no path"),
         ([{"id": "a", "audio_id": "a.wav", "answer": ""}], r"entry 1: no 'question'"),
         ([RECORDS[0], record("b", task="smell")], r"entry 2: task 'smell'"),
         ([RECORDS[0], record("b", choices="dog")], r"entry 2: 'choices' is 'dog'"),

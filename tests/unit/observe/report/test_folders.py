@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from report_folders import right_every, write_evaluation, write_questions, write_run
 
-from keomni_rl.errors import DataError
+from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.observe.report.evaluations import EvaluationRun
 from keomni_rl.observe.report.folders import TrainingRun, _inside_a_run, read_folder, spaced
 
@@ -94,7 +94,7 @@ def test_what_is_neither_run_nor_evaluation_is_refused(tmp_path):
     with pytest.raises(DataError, match="neither a run nor an evaluation"):
         read_folder(tmp_path)
     (tmp_path / "config.yaml").write_text("a: [")
-    with pytest.raises(DataError, match=r"config\.yaml: not readable as YAML"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: not readable as YAML"):
         read_folder(tmp_path)
 
 
