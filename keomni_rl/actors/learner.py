@@ -1,12 +1,15 @@
 """The learner's ranks: each an actor around one DeepSpeed engine."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
+
 from keomni_rl.actors.weight_client import RayWeightClient
-from keomni_rl.engines.network import free_port, own_address
+from keomni_rl.engines.network import open_door
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.types import Clip, FloatArray, RolloutGroup
 
@@ -32,16 +35,19 @@ class LearnerActor:
 
     def __init__(self) -> None:
         self._transfers: dict[str, tuple[RayWeightClient, Any]] = {}
+        self._door: socket.socket | None = None
 
     def rendezvous(self) -> tuple[str, int]:
-        """Address and free port of this rank's node, for all ranks to meet at."""
-        return own_address(), free_port()
+        """Open a door on this rank's node for all ranks to meet at; its address and port."""
+        self._door = open_door(ray.util.get_node_ip_address())
+        address, port = self._door.getsockname()[:2]
+        return address, port
 
     def start(self, spec: LearnerSpec) -> None:
         """Join the other ranks and load the policy."""
         from keomni_rl.engines.learner import LearnerEngine
 
-        self._engine = LearnerEngine(spec)
+        self._engine = LearnerEngine(spec, self._door)
 
     def step(
         self,
@@ -78,6 +84,7 @@ class LearnerActor:
         transfer = Transfer(
             backend=backend,
             rank=self._engine.spec.rank,
+            address=ray.util.get_node_ip_address(),
             num_engine_workers=num_engine_workers,
         )
         self._transfers[destination] = (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import ray
+from ray._private import ray_constants
 
 from keomni_rl.config.schema import EvaluatePlacement, PlacementConfig, RolePlacement
 from keomni_rl.errors import ConfigError
@@ -17,13 +18,16 @@ MAX_RETRIES = 3
 
 
 def join_ray(address: str | None) -> None:
-    """Join a cluster, or start one on this machine that ends with this process.
+    """Join a cluster, or start one on this machine, on loopback, that ends with this process.
 
     Token authentication is on by default in current Ray. For a cluster of its own Ray makes and
     shares the token; to join another one the user's environment has to name it.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = address or os.environ.get("RAY_ADDRESS")
+    # Ray's switch for desktops: a cluster of this machine alone, all of whose ports are loopback's.
+    ray_constants.ENABLE_RAY_CLUSTER = bool(address)
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(bool(address)))
     # Without "local" Ray looks for this machine's last cluster, for minutes if it is gone.
     local = {"address": "local", "include_dashboard": False}
     where: dict[str, Any] = {"address": address} if address else local

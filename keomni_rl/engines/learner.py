@@ -4,9 +4,12 @@ Any number of ranks and ZeRO stage 0 to 3 run these same lines. A checkpoint is 
 whole float32 tensors, so it holds no pickle and fits any number of ranks and any stage.
 """
 
+import math
 import os
+import socket
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +33,25 @@ from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
 from keomni_rl.models.shared_prefix import PackedRows, Policy
 
+MEET_WITHIN = timedelta(minutes=30)
+"""All ranks; some may have to wait for a node."""
 NUM_PROBE_FRAMES = 100
 """Mel frames of the silent clip that a fresh optimizer is woken with."""
 
 
-def guard(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Have an optimizer refuse to step on a gradient that is not finite.
+class LearnerEngine:
+    """The policy under DeepSpeed on one rank.
 
-    It then raises NonFiniteLossError with all weights as they were.
+    Args:
+        spec: what it is and does.
+        door: socket that listens at the meeting point, on rank 0; without it one is opened on all
+            of the machine's addresses.
     """
 
-    def check(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for group in optimizer.param_groups:
-            for param in group["params"]:
-                if param.grad is not None and not torch.isfinite(param.grad).all():
-                    raise NonFiniteLossError("the gradient is NaN or infinite")
-
-    optimizer.register_step_pre_hook(check)
-    return optimizer
-
-
-class LearnerEngine:
-    """The policy under DeepSpeed on one rank."""
-
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: LearnerSpec, door: socket.socket | None = None) -> None:
         self.spec = spec
         self.device = torch.device("cuda" if spec.on_gpu else "cpu")
-        _join_ranks(spec)
+        _join_ranks(spec, door)
         model = local_model(spec.model, spec.revision)
         self.family = find_family(model)
         self._processor = self.family.load_processor(model)
@@ -96,8 +91,8 @@ class LearnerEngine:
         if c.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-            return guard(DeepSpeedCPUAdam(trained, **settings))
-        return guard(torch.optim.AdamW(trained, **settings))
+            return DeepSpeedCPUAdam(trained, **settings)
+        return torch.optim.AdamW(trained, **settings)
 
     def step(self, rows: Sequence[Row], step: int) -> dict[str, float]:
         """Take one optimizer step on this rank's share of the rows.
@@ -138,12 +133,14 @@ class LearnerEngine:
 
     def _optimizer_step(self) -> float:
         """Clip and step; returns the gradient's norm before clipping."""
-        # Without ZeRO DeepSpeed reports no norm, but leaves the whole gradient to look at.
-        grads = [p.grad for p in self.policy.parameters() if p.grad is not None]
-        whole = torch.nn.utils.get_total_norm(grads) if self.spec.learner.zero_stage == 0 else 0.0
-        self._deepspeed.step()
-        reported = self._deepspeed.get_global_grad_norm()
-        return float(whole if reported is None else reported)
+        if self.spec.learner.zero_stage == 0:
+            # DeepSpeed reports no norm then, but leaves the whole gradient to look at.
+            grads = [p.grad for p in self.policy.parameters() if p.grad is not None]
+            norm = _finite(torch.nn.utils.get_total_norm(grads))
+            self._deepspeed.step()
+            return norm
+        self._deepspeed.step()  # which takes none on a norm that is not finite, and goes on
+        return _finite(self._deepspeed.get_global_grad_norm())
 
     def _micro_batches(self, rows: Sequence[Row]) -> list[MicroBatch]:
         tokens = [row.rollout.num_tokens for row in rows]
@@ -239,12 +236,18 @@ def deepspeed_config(spec: LearnerSpec) -> dict[str, Any]:
         "gradient_clipping": c.max_grad_norm,
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": spec.dtype == "bfloat16"},
+        "bf16": {"enabled": spec.dtype == "bfloat16", "check_grad_overflow": True},
         "steps_per_print": 2**62,
     }
 
 
-def _join_ranks(spec: LearnerSpec) -> None:
+def _finite(norm: Any) -> float:
+    if not math.isfinite(norm):
+        raise NonFiniteLossError("the gradient is NaN or infinite")
+    return float(norm)
+
+
+def _join_ranks(spec: LearnerSpec, door: socket.socket | None) -> None:
     os.environ.update(
         RANK=str(spec.rank),
         WORLD_SIZE=str(spec.world_size),
@@ -258,6 +261,14 @@ def _join_ranks(spec: LearnerSpec) -> None:
     if not spec.on_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
         torch.set_num_threads(spec.num_threads)
-    deepspeed.init_distributed(
-        dist_backend="nccl" if spec.on_gpu else "gloo", auto_mpi_discovery=False, verbose=False
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        spec.master_address,
+        spec.master_port,
+        spec.world_size,
+        is_master=spec.rank == 0,
+        timeout=MEET_WITHIN,
+        master_listen_fd=door.detach() if door else None,
     )
+    backend = "nccl" if spec.on_gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=spec.rank, world_size=spec.world_size)
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)

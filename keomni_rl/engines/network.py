@@ -1,19 +1,12 @@
-"""Where other processes reach this one."""
+"""Doors that other processes come in by: on one address, never on all of a machine."""
 
 import socket
 
 
-def own_address() -> str:
-    """The address under which other nodes reach this one; loopback where there is no network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(
-                ("198.51.100.1", 9)
-            )  # documentation range: nothing is sent by a UDP connect
-        except OSError:
-            return "127.0.0.1"
-        address: str = probe.getsockname()[0]
-        return address
+def open_door(address: str) -> socket.socket:
+    """Listen on a free port of one address of this machine, which nobody can take meanwhile."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, 0), family=family)
 
 
 def free_port() -> int:

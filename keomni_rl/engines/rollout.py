@@ -43,6 +43,7 @@ class RolloutEngine:
         # vLLM reads these when it is imported.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
+        os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "0"
         hold_lifeline()
         if spec.tensor_parallel == 0:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.kv_cache_gib)))
@@ -82,6 +83,9 @@ class RolloutEngine:
                 max_num_batched_tokens=max(8192, spec.max_model_len) if on_cpu else None,
                 limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
                 enable_mm_embeds=True,  # features in place of samples
+                # The two halves of that cache can part under load, which ends the engine; a group
+                # is one request, so nothing is prepared twice without it.
+                mm_processor_cache_gb=0,
                 enable_prefix_caching=True,
                 weight_transfer_config=WeightTransferConfig(backend=spec.backend),
                 worker_extension_cls=WORKER_EXTENSION,

@@ -12,7 +12,7 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
 
 from keomni_rl.engines.cpu_weight_transfer import CpuTrainerInitInfo, register
-from keomni_rl.engines.network import free_port, own_address
+from keomni_rl.engines.network import free_port
 
 Backend = Literal["cpu", "nccl", "ipc"]
 COLLECTIVE: frozenset[Backend] = frozenset({"nccl"})
@@ -26,6 +26,8 @@ class Transfer:
     backend: Backend
     rank: int
     """Of this learner rank; 0 sends."""
+    address: str
+    """Of this rank's node, for the engines to meet it at."""
     num_engine_workers: int
     """GPUs of all receiving engines together."""
 
@@ -48,7 +50,7 @@ def _nccl(transfer: Transfer) -> Any:
     from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
     return NCCLTrainerInitInfo(
-        master_address=own_address(),
+        master_address=transfer.address,
         master_port=free_port(),
         world_size=1 + transfer.num_engine_workers,
         packed=True,

@@ -36,6 +36,12 @@ def survived(inputs, tmp_path_factory):
     answers = run_dir / "evaluation" / f"step_{EVALUATED:06d}" / "predictions.jsonl"
 
     driver.wait_for_step(1)
+    doors = [
+        connection.laddr.ip
+        for pid in driver.left()
+        for connection in psutil.Process(pid).net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
     [learner] = map(psutil.Process, driver.actors("Learner"))
     limits = learner.rlimit(psutil.RLIMIT_FSIZE)
     learner.rlimit(psutil.RLIMIT_FSIZE, (100_000, limits[1]))  # as a disk that is full
@@ -67,7 +73,7 @@ def survived(inputs, tmp_path_factory):
     )
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
     run = inputs.finished(run_dir)
-    return run, code
+    return run, code, doors
 
 
 def events(run, name):
@@ -75,15 +81,21 @@ def events(run, name):
 
 
 def test_steps_are_whole_and_versions_consistent(survived):
-    run, _ = survived
+    run, *_ = survived
     assert [m["step"] for m in run.metrics] == list(range(1, STEPS + 1))
     for m in run.metrics:
         assert m["staleness/max"] == 0, m["step"]
         assert m["kl/rollout_policy_max"] < 1e-4, m["step"]
 
 
+def test_whatever_listens_does_so_on_loopback(survived):
+    *_, doors = survived
+    assert len(doors) > 5
+    assert {ip.removeprefix("::ffff:") for ip in doors} <= {"127.0.0.1", "::1"}
+
+
 def test_every_loss_is_in_the_events(survived):
-    run, _ = survived
+    run, *_ = survived
     causes = [event["cause"] for event in events(run, "rollout actor lost")]
     assert len(causes) == 3
     assert causes[2].startswith("it has not answered")
@@ -96,7 +108,7 @@ def test_every_loss_is_in_the_events(survived):
 
 
 def test_no_version_is_given_to_other_weights(survived):
-    run, _ = survived
+    run, *_ = survived
     sampled = [
         (step, completion["policy_version"])
         for step in range(1, STEPS + 1)
@@ -118,7 +130,7 @@ def rollouts(run, step):
 
 
 def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(survived):
-    run, _ = survived
+    run, *_ = survived
     [failed] = events(run, "checkpoint failed")
     assert failed["step"] == 2
     assert "policy-00000.safetensors could not be written" in failed["cause"]
@@ -126,7 +138,7 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(survived):
 
 
 def test_an_evaluation_that_lost_its_evaluator_is_whole(survived):
-    run, _ = survived
+    run, *_ = survived
     summary = run.evaluation(EVALUATED)
     assert summary.n == 160
     assert summary.missing == summary.failed == 0
@@ -134,7 +146,7 @@ def test_an_evaluation_that_lost_its_evaluator_is_whole(survived):
 
 
 def test_sigterm_keeps_every_step(survived):
-    run, code = survived
+    run, code, _ = survived
     assert code == 143
     [stopped] = events(run, "stopped")
     starts = events(run, "start")
@@ -147,7 +159,7 @@ def run_step_at(run, stopped):
 
 
 def test_every_group_is_accounted_for(survived):
-    run, _ = survived
+    run, *_ = survived
     accounts = events(run, "stopped") + events(run, "end")
     assert len(accounts) == 2
     for account in accounts:

@@ -15,6 +15,7 @@ from keomni_rl.config.schema import AlgoConfig, LearnerConfig
 from keomni_rl.data.audio import log_mel
 from keomni_rl.engines.network import free_port
 from keomni_rl.engines.specs import LearnerSpec
+from keomni_rl.errors import NonFiniteLossError
 from keomni_rl.models.family import find_family
 from keomni_rl.types import (
     Clip,
@@ -74,7 +75,7 @@ def make_rows(model):
     return [Row(r, c, w) for r, c, w in zip(rollouts, clips, weights)]
 
 
-def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, out):
+def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta, out):
     from keomni_rl.engines.learner import LearnerEngine
 
     engine = LearnerEngine(
@@ -88,7 +89,7 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, out)
                 micro_batch_tokens=200,
                 **settings,
             ),
-            algo=AlgoConfig(),
+            algo=AlgoConfig(beta=beta),
             max_steps=100,
             temperature=1.0,
             rank=rank,
@@ -100,7 +101,10 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, out)
         )
     )
     rows = make_rows(model)[rank::world]
-    metrics = [engine.step(rows, step) for step in range(steps)]
+    try:
+        metrics = [engine.step(rows, step) for step in range(steps)]
+    except NonFiniteLossError:
+        metrics = [{"refused": 1.0}]
     weights = {name: tensor.clone() for name, tensor in engine.source}
     if rank == 0:
         out.mkdir()
@@ -108,15 +112,18 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, out)
         last = {k: torch.tensor(v, dtype=torch.float64) for k, v in metrics[-1].items()}
         save_file(last, out / "metrics.safetensors")
     dist.barrier()
-    (out / "state").mkdir(exist_ok=True)
-    engine.save(out / "state")
-    dist.barrier()
+    if "refused" not in metrics[-1]:
+        (out / "state").mkdir(exist_ok=True)
+        engine.save(out / "state")
+        dist.barrier()
     os._exit(0)  # gloo's teardown complains of peers that were quicker
 
 
-def learn(tmp_path, model, name, *, world=1, stage=0, steps=2, checkpoint=None, **settings):
+def learn(
+    tmp_path, model, name, *, world=1, stage=0, steps=2, checkpoint=None, beta=0.01, **settings
+):
     out = tmp_path / name
-    arguments = (world, free_port(), model, stage, settings, steps, checkpoint, out)
+    arguments = (world, free_port(), model, stage, settings, steps, checkpoint, beta, out)
     context = mp.get_context("spawn")
     ranks = [context.Process(target=rank_main, args=(r, *arguments)) for r in range(world)]
     for rank in ranks:
@@ -200,6 +207,14 @@ def changed(a, model):
     wired = {family.wire_name(name): name for name in start}
     assert sent.keys() <= wired.keys()
     return {wired[n] for n, t in sent.items() if not torch.equal(t, start[wired[n]])}, set(start)
+
+
+@pytest.mark.parametrize(("world", "stage"), [(1, 0), (2, 2), (2, 3)])
+def test_a_gradient_that_overflows_changes_nothing(inputs, tmp_path, world, stage):
+    one = learn(tmp_path, inputs.model, "one", world=world, stage=stage, steps=1, beta=1e38)
+    assert load_file(one / "metrics.safetensors").keys() == {"refused"}
+    moved_names, _ = changed(one, inputs.model)
+    assert not moved_names
 
 
 def test_a_frozen_audio_tower_stays_and_all_else_learns(inputs, tmp_path):
