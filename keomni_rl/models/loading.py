@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from keomni_rl.data.audio import NUM_MEL_BINS, WINDOW
 from keomni_rl.errors import CheckpointError
@@ -19,6 +20,7 @@ NO_SENSE = (
     LookupError,
     OSError,
     RuntimeError,
+    StrictDataclassError,
     TypeError,
     ValueError,
 )

@@ -37,14 +37,12 @@ def memory_below() -> Callable[[int], AbstractContextManager[None]]:
     @contextmanager
     def memory_below(num_bytes: int) -> Iterator[None]:
         gc.collect()
-        gc.freeze()  # what other tests left must not put off the collection of what this one leaves
         tracemalloc.start()
         try:
             yield
             assert tracemalloc.get_traced_memory()[1] < num_bytes
         finally:
             tracemalloc.stop()
-            gc.unfreeze()
 
     return memory_below
 
