@@ -25,12 +25,12 @@ def join_ray(address: str | None) -> None:
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = address or os.environ.get("RAY_ADDRESS")
-    # Ray's switch for desktops: a cluster of this machine alone, all of whose ports are loopback's.
-    ray_constants.ENABLE_RAY_CLUSTER = bool(address)
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(bool(address)))
     # Without "local" Ray looks for this machine's last cluster, for minutes if it is gone.
     local = {"address": "local", "include_dashboard": False}
     where: dict[str, Any] = {"address": address} if address else local
+    # Ray's switch for desktops: a cluster of one machine, all of whose ports are loopback's.
+    usual = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = usual and bool(address)
     try:
         ray.init(
             **where,
@@ -43,6 +43,8 @@ def join_ray(address: str | None) -> None:
             f"cannot join the Ray cluster at {address or 'this machine'} ({error}); check "
             "placement.address and that RAY_AUTH_MODE=token and the cluster's token are set here"
         ) from error
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = usual
     # Ray takes SIGTERM to itself. Ours leaves through every `finally`, with a shell's exit code.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
