@@ -36,6 +36,9 @@ class Inputs:
             *overrides,
         ]
 
+    def resume(self, run_dir: Path, *overrides: str) -> list[str]:
+        return [*self.command(run_dir)[:3], "train", "--resume", str(run_dir), *overrides]
+
     def run(self, run_dir: Path, *overrides: str) -> "Finished":
         done = subprocess.run(
             self.command(run_dir, *overrides), capture_output=True, text=True, check=False

@@ -91,15 +91,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: no such configuration file; give a YAML file or section.key=value"
         )
+    if (num_bytes := os.path.getsize(path)) > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{path}: {num_bytes} bytes, over the limit of {MAX_FILE_BYTES}; wanted a configuration"
+        )
     try:
-        if (num_bytes := os.path.getsize(path)) > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{path}: {num_bytes} bytes, over the limit of {MAX_FILE_BYTES}; wanted a "
-                "configuration"
-            )
         loaded = OmegaConf.load(path)
-    except ConfigError:
-        raise
     except NOT_YAML as error:
         raise ConfigError(f"{path}: not readable as YAML ({_told(error)})") from error
     if not isinstance(loaded, DictConfig):

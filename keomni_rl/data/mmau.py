@@ -14,7 +14,7 @@ from typing import Any
 
 from keomni_rl.data.audio_paths import resolve_audio
 from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_whole
-from keomni_rl.data.question_rows import MAX_CHOICES
+from keomni_rl.data.question_rows import id_text, refuse_many_choices
 from keomni_rl.errors import DataError
 from keomni_rl.types import Prediction, Question
 
@@ -108,8 +108,7 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
         raise DataError(f"{where}: wanted an object, got {record!r:.80}")
     if missing := [key for key in REQUIRED if key not in record]:
         raise DataError(f"{where}: no {missing[0]!r}; MMAU's entries have {', '.join(REQUIRED)}")
-    if not isinstance(record["id"], (str, int)) or isinstance(record["id"], bool):
-        raise DataError(f"{where}: 'id' is {record['id']!r:.80}, wanted text or a whole number")
+    name = id_text(record["id"], where)
     for key in ("question", "audio_id"):
         if not isinstance(record[key], str) or not record[key].strip():
             raise DataError(f"{where}: {key!r} is {record[key]!r:.80}, wanted text")
@@ -126,7 +125,7 @@ def parse_record(record: Any, root: Path, where: str) -> Question:
             f"wanted one of {TASKS} and of {DIFFICULTIES}"
         )
     return Question(
-        id=str(record["id"]),
+        id=name,
         question=record["question"],
         choices=tuple(choices),
         answer=answer,
@@ -147,8 +146,7 @@ def _check_choices(choices: Any, where: str) -> None:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
     if len(choices) < 2:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of two or more")
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
+    refuse_many_choices(choices, where)
 
 
 def _answer(record: Mapping[str, Any]) -> Any:

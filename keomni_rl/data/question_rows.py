@@ -1,6 +1,6 @@
 """Rows of a file of questions, JSONL or Parquet, each with where it stands."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,27 @@ def _longest_shared(column: Any) -> int:
         return 0
     shared = column.dictionary.cast(pyarrow.large_string())
     return pyarrow.compute.max(pyarrow.compute.binary_length(shared)).as_py() or 0
+
+
+def refuse_many_choices(choices: Sequence[str], where: str) -> None:
+    """Hold a question to `MAX_CHOICES`.
+
+    Raises:
+        DataError: it has more.
+    """
+    if len(choices) > MAX_CHOICES:
+        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
+
+
+def id_text(value: Any, where: str) -> str:
+    """An id as text.
+
+    Raises:
+        DataError: it is neither text nor a whole number.
+    """
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise DataError(f"{where}: 'id' is {value!r:.80}, wanted text or a whole number")
+    return str(value)
 
 
 def _columns(schema: Any, path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keomni_rl.data.audio_paths import resolve_audio
-from keomni_rl.data.question_rows import KNOWN, MAX_CHOICES, REQUIRED, read_rows
+from keomni_rl.data.question_rows import KNOWN, REQUIRED, read_rows, refuse_many_choices
 from keomni_rl.errors import DataError
 from keomni_rl.types import Question
 
@@ -194,8 +194,7 @@ def _check_choices(choices: Any, answer: str, where: str) -> None:
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted a list of texts")
     if len(set(choices)) < 2 or len(set(choices)) != len(choices):
         raise DataError(f"{where}: 'choices' is {choices!r:.80}, wanted two or more different ones")
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
+    refuse_many_choices(choices, where)
     if answer not in choices:
         raise DataError(
             f"{where}: the answer {answer!r:.80} is not among the choices {choices!r:.200}; wanted "

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from keomni_rl.errors import CheckpointError
+from keomni_rl.models.layout import read_safetensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 KINDS = ("policy", *MOMENTS)
@@ -26,14 +26,7 @@ def read_stored(folder: Path, kind: str) -> Iterator[tuple[str, torch.Tensor]]:
     if not files:
         raise CheckpointError(f"{folder}: no {kind}-*.safetensors; this is no learner checkpoint")
     for file in files:
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - not a dict
-                    yield name, tensors.get_tensor(name)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{file}: not readable as safetensors ({error}); use another checkpoint"
-            ) from error
+        yield from read_safetensors(file, "use another checkpoint")
 
 
 def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:

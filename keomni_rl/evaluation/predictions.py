@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from keomni_rl.data.prompts import ANSWER
-from keomni_rl.data.question_rows import MAX_CHOICES
+from keomni_rl.data.question_rows import refuse_many_choices
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.judge import has_answers, named
 from keomni_rl.evaluation.records import RAW_KEYS, Record, by_id, check_key, join, read_records
@@ -111,8 +111,7 @@ def _question(record: Record) -> Question:
         raise DataError(
             f"{where}: 'choices' is {choices!r:.80}, wanted a list of two texts or more"
         )
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: {len(choices)} choices, wanted at most {MAX_CHOICES}")
+    refuse_many_choices(choices, where)
     if answer is not None and not isinstance(answer, str):
         raise DataError(f"{where}: 'answer' is {answer!r:.80}, wanted one of the choices")
     labels = {name: fields.get(name) or "" for name in ("task", "difficulty")}

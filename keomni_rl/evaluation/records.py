@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keomni_rl.data.json_lines import NOT_JSON, decode_json, read_whole
+from keomni_rl.data.question_rows import id_text
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.judge import named
 
@@ -161,12 +162,9 @@ def by_id(records: Sequence[Record]) -> dict[str, Record]:
     """
     found: dict[str, Record] = {}
     for record in records:
-        name = record.fields.get("id")
-        if name is None:
+        if record.fields.get("id") is None:
             raise DataError(f"{record.where}: no 'id'; wanted the question's")
-        if not isinstance(name, (str, int)) or isinstance(name, bool):
-            raise DataError(f"{record.where}: 'id' is {name!r:.80}, wanted text or a whole number")
-        i = str(name)
+        i = id_text(record.fields["id"], record.where)
         if i in found:
             raise DataError(
                 f"{record.where}: id {i!r:.80} occurs twice (before: {found[i].where}); wanted one "

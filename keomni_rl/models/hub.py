@@ -52,7 +52,7 @@ def is_here(path: Path, revision: str | None = None) -> bool:
     """Whether `local_model` would find a model, or refuse it, without fetching anything."""
     from huggingface_hub import errors, snapshot_download
 
-    if os.path.exists(path) or not HUB_NAME.fullmatch(path.as_posix()):
+    if os.path.exists(path) or not _is_hub_name(path.as_posix()):
         return True
     try:
         folder = snapshot_download(
@@ -60,8 +60,6 @@ def is_here(path: Path, revision: str | None = None) -> bool:
         )
     except errors.LocalEntryNotFoundError:
         return False
-    except errors.HFValidationError:
-        return True
     return any(Path(folder).glob("*.safetensors"))
 
 
@@ -78,12 +76,23 @@ def _hub_name(path: Path, revision: str | None) -> str | None:
             )
         return None
     name = path.as_posix()
-    if os.path.exists(path) or not HUB_NAME.fullmatch(name):
+    if os.path.exists(path) or not _is_hub_name(name):
         raise CheckpointError(
             f"{name:.200}: no such model folder, and not a hub name either (owner/name); correct "
             "model.path"
         )
     return name
+
+
+def _is_hub_name(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return HUB_NAME.fullmatch(name) is not None
 
 
 def _fetch(name: str, revision: str | None, wanted: Sequence[str], *, offline: bool) -> Path:
@@ -110,11 +119,6 @@ def _fetch(name: str, revision: str | None, wanted: Sequence[str], *, offline: b
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(
             f"{where}: no such revision on the hub; correct model.revision"
-        ) from error
-    except errors.HFValidationError as error:
-        raise CheckpointError(
-            f"{name:.200}: no such model folder, and not a hub name either ({error}); correct "
-            "model.path"
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(

@@ -100,14 +100,25 @@ def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _stored_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for file in weight_files(path):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for stored in tensors.keys():  # noqa: SIM118 - not a dict
-                    yield stored, tensors.get_tensor(stored)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{file}: not readable as safetensors ({error}); download or export it again"
-            ) from error
+        yield from read_safetensors(file, "download or export it again")
+
+
+def read_safetensors(file: Path, remedy: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of one file under their stored names, one at a time.
+
+    Args:
+        file: safetensors.
+        remedy: what to do if it is none, for the error.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for stored in tensors.keys():  # noqa: SIM118 - not a dict
+                yield stored, tensors.get_tensor(stored)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: not readable as safetensors ({error}); {remedy}") from error
 
 
 def write_shell(out: Path, base: Path, layout: LayoutName, dtype: str | None = None) -> None:

@@ -29,14 +29,14 @@ FEATURES = {"feature_size": NUM_MEL_BINS, "n_fft": WINDOW}
 """What a feature extractor says of its spectrograms."""
 TOKENIZER = "tokenizer.json"
 VOCABULARY = ("vocab.json", "merges.txt")
+EXTRACTORS = ("processor_config.json", "preprocessor_config.json")
 DESCRIPTIONS = (
+    *EXTRACTORS,
     TOKENIZER,
     "vocab.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "processor_config.json",
-    "preprocessor_config.json",
     "chat_template.json",
 )
 """Files that a processor is made of, all of them JSON objects."""
@@ -62,7 +62,9 @@ def load_network(network_class: Any, config: dict[str, Any], path: Path, dtype: 
     with _refused_by_transformers(path, "network"):
         known = network_class.config_class.from_dict(config)
         with torch.device("meta"):  # takes no memory, whatever the sizes in the config
-            _compare(network_class(known), tensors, path)
+            described = network_class(known)
+    _compare(described, tensors, path)
+    with _refused_by_transformers(path, "network"):
         return network_class.from_pretrained(
             None, config=known, state_dict=tensors, dtype=dtype, attn_implementation="sdpa"
         )
@@ -96,7 +98,9 @@ def load_processor(processor_class: Any, path: Path) -> Any:
     """
     for file in (path / name for name in DESCRIPTIONS):
         if file.is_file():
-            _refuse_other_features(read_object(file), file)
+            description = read_object(file)
+            if file.name in EXTRACTORS:
+                _refuse_other_features(description, file)
     has_vocabulary = all((path / name).is_file() for name in VOCABULARY)
     if not (path / TOKENIZER).is_file() and not has_vocabulary:
         raise CheckpointError(
@@ -125,8 +129,6 @@ def _refuse_other_features(description: dict[str, Any], file: Path) -> None:
 def _refused_by_transformers(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except CheckpointError:
-        raise
     except Exception as error:
         if not isinstance(error, NO_SENSE) and type(error) is not Exception:  # as tokenizers raises
             raise

@@ -80,3 +80,9 @@ class Driver:
         """Ask it to leave; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait()
+
+
+def num_unaccounted(account: dict) -> int:
+    """Groups that a driver's account does not say the end of; negative if it says one twice."""
+    known = account["trained"] + sum(account["dropped"].values()) + account["unfinished"]
+    return account["started"] - known

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from keomni_rl.driver.evaluation import read_evaluations
 from keomni_rl.observe.sinks import read_lines
-from tests.faults.injector import Driver
+from tests.faults.injector import Driver, num_unaccounted
 
 FAULTS = {
     "rollout actor killed": ("Rollout", "actors", signal.SIGKILL),
@@ -108,9 +108,8 @@ def troubles(run_dir: Path, steps: int) -> list[str]:
     if (worst := max(m["kl/rollout_policy_max"] for m in metrics)) > 1e-3:
         found.append(f"what was sampled is not what was scored: {worst:g}")
     for event in accounts(run_dir):
-        known = event["trained"] + sum(event["dropped"].values()) + event["unfinished"]
-        if event["started"] != known:
-            found.append(f"{event['started'] - known} groups are lost or doubled")
+        if number := num_unaccounted(event):
+            found.append(f"{number} groups are lost or doubled")
     for summary in read_evaluations(run_dir):
         if summary.missing or summary.failed:
             found.append(f"evaluation of policy {summary.policy_version}: answers are missing")

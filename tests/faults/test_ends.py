@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.injector import Driver
+from tests.faults.injector import Driver, num_unaccounted
 
 RUN = ("train.max_steps=6", "train.groups_per_step=4", "checkpoint.every_steps=100")
 
@@ -31,8 +31,7 @@ def test_rollout_actors_that_always_die_end_the_run_with_a_checkpoint(without_ro
     assert driver.process.returncode == 1
     assert num_killed > 5
     [failed] = driver.events("failed")
-    known = failed["trained"] + sum(failed["dropped"].values()) + failed["unfinished"]
-    assert failed["started"] == known
+    assert num_unaccounted(failed) == 0
     last = max(m["step"] for m in driver.metrics())
     assert (driver.run_dir / "checkpoints" / f"step_{last:06d}" / "manifest.json").exists()
     lines = driver.log.read_text().splitlines()
@@ -44,7 +43,7 @@ def test_a_gradient_that_overflows_ends_the_run_and_a_second_driver_is_refused(
 ):
     run_dir = without_rollouts[0].run_dir
     at = max(m["step"] for m in without_rollouts[0].metrics())
-    resume = [*inputs.command(run_dir)[:3], "train", "--resume", str(run_dir), "algo.beta=1e38"]
+    resume = inputs.resume(run_dir, "algo.beta=1e38")
     driver = Driver(resume, run_dir, run_dir.parent / "second_log")
     driver.wait_until(lambda: driver.actors("Learner"))
     other = subprocess.run(resume, capture_output=True, text=True, check=False)

@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_and_interrupted_ends_like_an_unbroken_one(inputs, 
     driver.process.wait()
     driver.wait_for_end()
 
-    resume = [*inputs.command(broken)[:4], "--resume", str(broken)]
+    resume = inputs.resume(broken)
     driver = Driver(resume, broken, tmp_path / "log")
     driver.wait_for_step(3)
     driver.process.send_signal(signal.SIGINT)

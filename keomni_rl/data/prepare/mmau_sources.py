@@ -142,12 +142,12 @@ def _find(folder: Path, audio_id: str) -> Path | None:
     found = (path for path in map(folder.joinpath, candidates) if os.path.isfile(path))
     if (path := next(found, None)) is None:
         return None
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not (resolved := path.resolve()).is_relative_to(folder.resolve()):
         raise DataError(
             f"{path}: a link that leads out of {folder}, so not taken for a clip; copy the files "
             "(cp -rL) or download them to a plain folder"
         )
-    return path.resolve()
+    return resolved
 
 
 def clip_name(audio_id: Any) -> str:
