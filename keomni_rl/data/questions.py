@@ -166,7 +166,7 @@ def parse_question(row: Any, folder: Path, where: str, *, allow_open: bool = Fal
     for key in ("question", "answer", "audio"):
         if not _is_text(row[key]):
             raise DataError(f"{where}: {key!r} is {row[key]!r:.80}, wanted text")
-    if row["choices"] or not allow_open:
+    if not (allow_open and row["choices"] in ([], ())):
         _check_choices(row["choices"], row["answer"], where)
     name, dataset = row["id"], row.get("dataset")
     if not _is_text(name) and (not isinstance(name, int) or isinstance(name, bool)):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keomni_rl.data.prepare.audiomcq import convert_audiomcq
@@ -172,6 +172,7 @@ def test_parquet_of_undecodable_text_is_named(inside):
 
 
 @settings(max_examples=400)
+@example({"choices": False}, True)
 @given(
     st.dictionaries(st.sampled_from([*GOOD, "dataset", "more"]), json_values, max_size=4)
     | json_values,
