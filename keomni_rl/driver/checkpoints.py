@@ -128,6 +128,12 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
     return None
 
 
+def checkpoint_of(folder: Path, step: int) -> Path | None:
+    """The checkpoint of one step, if there is a whole one."""
+    path = folder / f"step_{step:06d}"
+    return None if find_damage(path) else path
+
+
 def find_damage(path: Path, *, digests: bool = True) -> str | None:
     """What is wrong with a checkpoint, or None; without ``digests`` only sizes are compared."""
     try:

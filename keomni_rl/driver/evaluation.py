@@ -7,6 +7,7 @@ from pathlib import Path
 from keomni_rl.config.schema import EvaluationConfig
 from keomni_rl.driver.answering import Answering, read_answers
 from keomni_rl.driver.run import Run
+from keomni_rl.driver.run_dir import evaluation_folders
 from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.types import Question
 
@@ -27,7 +28,12 @@ class Evaluation:
         every = self._config.every_steps
         is_end = step in (0, self._run.config.train.max_steps)
         is_wanted = is_end or (every > 0 and step % every == 0)
-        return is_wanted and not (self._folder(step) / "summary.json").exists()
+        return is_wanted and not has_summary(self._folder(step))
+
+    def broken_off(self, before: int) -> list[int]:
+        """Steps before one whose policies' evaluations were begun and have not ended."""
+        folders = evaluation_folders(self._run.config.run_dir)
+        return [step for step, path in folders.items() if step < before and not has_summary(path)]
 
     async def start(self) -> None:
         """Give the evaluators the learner's weights and let them begin."""
@@ -75,6 +81,11 @@ class Evaluation:
 
     def _folder(self, version: int) -> Path:
         return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
+
+
+def has_summary(folder: Path) -> bool:
+    """Whether the evaluation in a folder has ended."""
+    return (folder / "summary.json").exists()
 
 
 def read_evaluations(run_dir: Path) -> list[Summary]:

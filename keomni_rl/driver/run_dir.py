@@ -52,10 +52,18 @@ def _refuse_links_out(run_dir: Path) -> None:
 
 def drop_evaluations(run_dir: Path, *, after: int) -> None:
     """Remove evaluations of policies after a step, which a resumed run will make anew."""
-    for folder in (run_dir / "evaluation").glob("step_[0-9]*"):
-        number = folder.name.removeprefix("step_")
-        if number.isdecimal() and int(number) > after:
+    for step, folder in evaluation_folders(run_dir).items():
+        if step > after:
             shutil.rmtree(folder)
+
+
+def evaluation_folders(run_dir: Path) -> dict[int, Path]:
+    """Folders of evaluations during training, by the steps behind the policy; oldest first."""
+    found = {
+        folder.name.removeprefix("step_"): folder
+        for folder in (run_dir / "evaluation").glob("step_*")
+    }
+    return dict(sorted((int(n), folder) for n, folder in found.items() if n.isdecimal()))
 
 
 @contextmanager

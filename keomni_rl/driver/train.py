@@ -12,7 +12,7 @@ from keomni_rl.actors.loss import first_line
 from keomni_rl.actors.remote import check_placement, join_ray
 from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
-from keomni_rl.driver.checkpoints import RunState, latest_checkpoint
+from keomni_rl.driver.checkpoints import RunState, checkpoint_of, latest_checkpoint
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
@@ -82,7 +82,7 @@ async def _train(
     try:
         with refusal_told(), console.status("starting engines (vLLM, DeepSpeed)"):
             run = await stop.or_raise(start_run(config, state, checkpoint))
-        await _train_through_losses(run, inputs, state, account, stop, console)
+        await _train_through_losses(run, inputs, checkpoint, state, account, stop, console)
     except FAILURES as error:
         event = "stopped" if isinstance(error, StoppedError) else "failed"
         write_event(config.run_dir, event, cause=first_line(error), **account.as_event())
@@ -94,6 +94,7 @@ async def _train(
 async def _train_through_losses(
     run: Run,
     inputs: Inputs,
+    checkpoint: Path | None,
     state: RunState,
     account: Account,
     stop: Stop,
@@ -110,6 +111,8 @@ async def _train_through_losses(
             with Progress(
                 "step", config.train.max_steps, done=state.step, console=console
             ) as progress:
+                if evaluation:
+                    await stop.or_raise(finish_broken_off(run, evaluation, state, checkpoint))
                 loop = Loop(
                     run,
                     Slots(run, inputs.stream, state.position, account),
@@ -128,12 +131,36 @@ async def _train_through_losses(
             write_event(
                 config.run_dir, "learner lost", cause=str(error), step=run.step, back_to=state.step
             )
-            account.undo((run.step - state.step) * config.train.groups_per_step)
+            account.undo(max(0, run.step - state.step) * config.train.groups_per_step)
             roll_back(config.run_dir, state)
             await stop.or_raise(run.start_learner(state, checkpoint))
             await stop.or_raise(run.share_weights())
         finally:
             writer.close()
+
+
+async def finish_broken_off(
+    run: Run, evaluation: Evaluation, state: RunState, checkpoint: Path | None
+) -> None:
+    """Finish evaluations of earlier policies that a stop, a kill or a lost learner broke off.
+
+    The learner takes each policy up once more, from its checkpoint, before it goes on where it was.
+    """
+    folder = run.config.run_dir / "checkpoints"
+    policies = {step: checkpoint_of(folder, step) for step in evaluation.broken_off(state.step)}
+    is_back = False
+    for step, policy in policies.items():
+        if step and not policy:
+            cause = "it was broken off, and there is no checkpoint of its policy any more"
+            write_event(run.config.run_dir, "evaluation not finished", step=step, cause=cause)
+            continue
+        await run.start_learner(RunState(step=step), policy)
+        is_back = True
+        await evaluation.start()
+        await evaluation.finish()
+    if is_back:
+        await run.start_learner(state, checkpoint)
+        await run.share_weights()
 
 
 def newest_state(run_dir: Path) -> tuple[Path | None, RunState]:

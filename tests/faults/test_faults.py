@@ -10,8 +10,9 @@ import pytest
 
 from tests.faults.injector import Driver, num_unaccounted
 
-STEPS = 12
-EVALUATED = 8
+STEPS = 14
+EVALUATED = 6
+BROKEN_OFF = 12
 
 
 def kill(pids):
@@ -33,7 +34,7 @@ def survived(inputs, tmp_path_factory):
         "faults.hang_s=30",
     )
     driver = Driver(command, run_dir, folder / "log")
-    answers = run_dir / "evaluation" / f"step_{EVALUATED:06d}" / "predictions.jsonl"
+    answers = folder_of(run_dir, EVALUATED) / "predictions.jsonl"
 
     driver.wait_for_step(1)
     doors = [
@@ -62,7 +63,11 @@ def survived(inputs, tmp_path_factory):
     driver.wait_until(lambda: answers.exists() and answers.stat().st_size)
     kill(driver.actors("Evaluator"))
     driver.wait_until(answers.with_name("summary.json").exists)
-    driver.wait_for_step(EVALUATED + 1)
+    answers = folder_of(run_dir, BROKEN_OFF) / "predictions.jsonl"
+    driver.wait_until(lambda: answers.exists() and answers.stat().st_size)
+    [stopped] = driver.engines("Evaluator")
+    os.kill(stopped, signal.SIGSTOP)
+    driver.wait_for_step(BROKEN_OFF + 1)
     code = driver.terminate()
     driver.wait_for_end()
     again = subprocess.run(
@@ -74,6 +79,10 @@ def survived(inputs, tmp_path_factory):
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
     run = inputs.finished(run_dir)
     return run, code, doors
+
+
+def folder_of(run_dir, step):
+    return run_dir / "evaluation" / f"step_{step:06d}"
 
 
 def events(run, name):
@@ -137,12 +146,14 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(survived):
     assert "step_000002" not in {event["path"] for event in events(run, "checkpoint")}
 
 
-def test_an_evaluation_that_lost_its_evaluator_is_whole(survived):
+@pytest.mark.parametrize("step", [EVALUATED, BROKEN_OFF])
+def test_an_evaluation_that_lost_its_evaluator_or_its_driver_is_whole(survived, step):
     run, *_ = survived
-    summary = run.evaluation(EVALUATED)
+    summary = run.evaluation(step)
     assert summary.n == 160
     assert summary.missing == summary.failed == 0
-    assert summary.policy_version == EVALUATED
+    assert summary.policy_version == step
+    assert run.metrics[step - 1]["evaluation/accuracy"] == summary.accuracy
 
 
 def test_sigterm_keeps_every_step(survived):
