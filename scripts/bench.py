@@ -132,8 +132,7 @@ def _one_second_questions(folder: Path, *, seed: int) -> Path:
 
 
 async def _evaluate(model: Path, files: list[Path], root: Path) -> tuple[list[float], list[float]]:
-    from keomni_rl.actors.audio import AudioActor
-    from keomni_rl.actors.remote import start_helper
+    from keomni_rl.actors.audio import start_audio
     from keomni_rl.config import EvaluateConfig
     from keomni_rl.data.mmau import read_mmau
     from keomni_rl.driver.answering import Answering
@@ -149,9 +148,9 @@ async def _evaluate(model: Path, files: list[Path], root: Path) -> tuple[list[fl
         }
     )
     config.run_dir.mkdir()
-    pool, audio = start_pool(config), start_helper(AudioActor, max_audio_s=30, window_s=300)
+    audio = start_audio(config.placement.audio, max_audio_s=30, window_s=300)
+    pool = await start_pool(config)
     bare = await _start_bare(config)
-    await pool.wait_ready()
     ours, theirs = [], []
     for number, file in enumerate(files):
         questions = read_mmau(file)
@@ -177,7 +176,7 @@ async def _start_bare(config: Any) -> Callable[[Any], Any]:
     """The baseline in a process of its own: decode all, one call of ``LLM.generate``."""
     from keomni_rl.actors.remote import start_actor
 
-    handle = start_actor(Bare, config.placement.evaluator, config)
+    handle = start_actor(Bare, config.placement.evaluator, config, ray_options={})
     await handle.ready.remote()
 
     return handle.run.remote

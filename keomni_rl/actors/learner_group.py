@@ -1,18 +1,17 @@
 """All learner ranks as one: rows spread over them by tokens, calls made on every rank at once."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from keomni_rl.actors.learner import LearnerActor, Sent
+from keomni_rl.actors.learner import Sent
 from keomni_rl.actors.loss import first_line, is_loss
-from keomni_rl.actors.remote import start_actor
 from keomni_rl.algorithms.aggregation import token_weights
-from keomni_rl.config.schema import AlgoConfig, RolePlacement
+from keomni_rl.config.schema import AlgoConfig
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.errors import LearnerLostError, WeightSyncError
 from keomni_rl.types import RolloutGroup
@@ -22,10 +21,17 @@ GRACE_S = 15.0
 
 
 class LearnerGroup:
-    """The learner as the driver sees it."""
+    """The learner as the driver sees it.
 
-    def __init__(self, placement: RolePlacement, algo: AlgoConfig) -> None:
-        self._placement = placement
+    Args:
+        start: starts the actor of one rank and returns its handle.
+        size: how many ranks.
+        algo: the objective, for the weights of a step's tokens.
+    """
+
+    def __init__(self, start: Callable[[int], Any], size: int, algo: AlgoConfig) -> None:
+        self._start_rank = start
+        self._size = size
         self._algo = algo
         self._ranks: list[Any] = []
 
@@ -35,9 +41,7 @@ class LearnerGroup:
         Ranks that there were before end first: one that is left of a broken group is of no use.
         """
         self.close()
-        self._ranks = [
-            start_actor(LearnerActor, self._placement) for _ in range(self._placement.actors)
-        ]
+        self._ranks = [self._start_rank(rank) for rank in range(self._size)]
         [(address, port)] = await self._on([0], "rendezvous", ())
         await self._all(
             "start",

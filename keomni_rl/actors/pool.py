@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,8 @@ from keomni_rl.errors import ActorError, LostWorkError
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
+GIVEN_UP = (ray.exceptions.RayError, ActorError, RuntimeError)
+"""Why an actor that was to be added is not there."""
 GRACE_S = 10.0
 """For an actor to end its engine before it is killed."""
 MAX_STARTS = 5
@@ -32,6 +34,7 @@ SLOW = 3.0
 @dataclass(eq=False)
 class _Member:
     handle: Any
+    place: int
     is_ready: bool = False
     outstanding: float = 0.0
     attempts: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -43,10 +46,12 @@ class ActorPool(Generic[ResultT]):
     """Actors of one role.
 
     Args:
-        start: starts one actor and returns its handle.
-        size: how many.
+        start: starts the actor of one place, by number, and returns its handle.
+        size: how many places.
+        extra: more actors, beyond them, that join whenever the cluster has room for one.
         restore: brings an actor that replaces another to where the others are, before its first
             work.
+        on_join: told of every actor that joins beside the first ones.
         on_loss: told of every actor lost.
         hang_s: seconds without any answer before an actor with work counts as hung, at least.
         slow_s: seconds before a piece of work is given to a second actor as well, at least; None
@@ -55,9 +60,11 @@ class ActorPool(Generic[ResultT]):
 
     def __init__(
         self,
-        start: Callable[[], Any],
+        start: Callable[[int], Any],
         size: int,
         *,
+        extra: int = 0,
+        on_join: Callable[[], None] = lambda: None,
         restore: Callable[[Any], Awaitable[None]] | None = None,
         on_loss: Callable[[str], None],
         hang_s: float,
@@ -67,9 +74,12 @@ class ActorPool(Generic[ResultT]):
         self._restore = restore
         self._on_loss = on_loss
         self._hang_s, self._slow_s = hang_s, slow_s
-        self._members = [_Member(start()) for _ in range(size)]
+        self._members = [_Member(start(place), place) for place in range(size)]
+        self._joining = range(size, size + extra)
+        self._on_join = on_join
         self._changed = asyncio.Condition()
-        self._repairs: set[asyncio.Task[None]] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._num_repairs = 0
         self._late: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
         self._longest_s = 0.0
@@ -93,6 +103,11 @@ class ActorPool(Generic[ResultT]):
         """
         await asyncio.gather(*(self._first_start(member) for member in list(self._members)))
 
+    def let_join(self) -> None:
+        """From now on take in every extra actor as soon as there is room for it."""
+        for place in self._joining:
+            self._in_background(self._join(place))
+
     async def _first_start(self, member: _Member) -> None:
         try:
             await self._bring_up(member)
@@ -100,7 +115,7 @@ class ActorPool(Generic[ResultT]):
             if has_failed_to_build(error):
                 raise
             self._on_loss(first_line(error))
-            await self._start_another()
+            await self._start_another(member.place)
 
     async def run(self, call: Callable[[Any, int], Any], cost: float, *, name: str) -> ResultT:
         """Have one actor do a piece of work; a lost actor's work is done again by another.
@@ -191,7 +206,9 @@ class ActorPool(Generic[ResultT]):
 
     async def _acquire(self, cost: float, not_among: list[_Member]) -> _Member:
         async with self._changed:
-            await self._changed.wait_for(lambda: self.handles or self._failure)
+            await self._changed.wait_for(
+                lambda: self.handles or (self._failure and not self._num_repairs)
+            )
         ready = [m for m in self._members if m.is_ready]
         if not ready:
             raise ActorError("all actors were lost and could not be replaced") from self._failure
@@ -212,21 +229,40 @@ class ActorPool(Generic[ResultT]):
         ray.kill(lost.handle)  # one that cannot be reached may live, and hold its GPU
         for attempt in lost.attempts - {asyncio.current_task()}:
             attempt.cancel()
-        repair = asyncio.create_task(self._replace())
-        self._repairs.add(repair)
-        repair.add_done_callback(self._repairs.discard)
+        self._num_repairs += 1
+        self._in_background(self._replace(lost.place))
 
-    async def _replace(self) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    async def _replace(self, place: int) -> None:
         try:
-            await self._start_another(self._restore)
+            await self._start_another(place, self._restore)
             self.num_restarts += 1
-        except (ray.exceptions.RayError, ActorError, RuntimeError) as error:
+        except GIVEN_UP as error:
             self._failure = error
             log.error("a replacement actor could not be brought up: %s", error)
+        self._num_repairs -= 1
+        await self._tell_change()
+
+    async def _join(self, place: int) -> None:
+        try:
+            await self._start_another(place, self._restore)
+        except GIVEN_UP as error:
+            log.error("an actor that was to join could not be brought up: %s", error)
+            return
+        self._on_join()
+        await self._tell_change()
+
+    async def _tell_change(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _start_another(self, restore: Callable[[Any], Awaitable[None]] | None = None) -> None:
+    async def _start_another(
+        self, place: int, restore: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
         """Bring up another actor, backing off; one that dies while it starts is replaced too."""
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
@@ -240,7 +276,7 @@ class ActorPool(Generic[ResultT]):
             reraise=True,
         ):
             with attempt:
-                member = _Member(self._start())
+                member = _Member(self._start(place), place)
                 self._members.append(member)
                 await self._bring_up(member, restore)
 
@@ -259,9 +295,10 @@ class ActorPool(Generic[ResultT]):
 
     async def close(self) -> None:
         """End every engine."""
-        for task in (*self._repairs, *self._late):
+        for task in (*self._arriving, *self._late):
             task.cancel()
-        calls = [asyncio.wrap_future(m.handle.shutdown.remote().future()) for m in self._members]
+        ready = [member for member in self._members if member.is_ready]
+        calls = [asyncio.wrap_future(m.handle.shutdown.remote().future()) for m in ready]
         if calls:
             await asyncio.wait(calls, timeout=GRACE_S)
         for member in self._members:

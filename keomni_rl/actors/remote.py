@@ -4,15 +4,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import ray
 from ray._private import ray_constants
 
-from keomni_rl.config.schema import EvaluatePlacement, PlacementConfig, RolePlacement
+from keomni_rl.config.placement import HelperPlacement, RolePlacement
 from keomni_rl.errors import ConfigError
 
+Place = HelperPlacement | RolePlacement
 MAX_RETRIES = 3
 """Times that one call to a helper is repeated: it may be what its actor dies of."""
 
@@ -49,61 +50,48 @@ def join_ray(address: str | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def start_actor(actor_class: type, placement: RolePlacement, *args: Any, **kwargs: Any) -> Any:
+def start_actor(
+    actor_class: type, place: Place, *args: Any, ray_options: Mapping[str, Any], **kwargs: Any
+) -> Any:
     """Start one actor with what its role gets; returns its handle at once.
 
     Ray never restarts an actor by itself: a fresh one must not be given work before it holds the
     current weights, which `keomni_rl.actors.pool` sees to.
+
+    Args:
+        actor_class: of it.
+        place: its role's.
+        args: of its constructor.
+        kwargs: of its constructor.
+        ray_options: where it goes.
     """
     # Roles that share cores take turns: a thread that waits must sleep, not spin.
-    threads = {"OMP_NUM_THREADS": str(placement.num_threads)}
+    threads = {"OMP_NUM_THREADS": str(place.num_threads)}
     on_cpu = {"env_vars": threads | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}}
     return (
         ray.remote(actor_class)
         .options(
-            num_cpus=placement.cpus,
-            num_gpus=placement.gpus,
+            num_cpus=place.cpus,
             max_restarts=0,
-            runtime_env=None if placement.gpus else on_cpu,
+            runtime_env=None if place.gpus else on_cpu,
+            **ray_options,
         )
         .remote(*args, **kwargs)
     )
 
 
-def start_helper(actor_class: type, *args: Any, **kwargs: Any) -> Any:
-    """Start an actor without an engine: no reservation, restarted by Ray, its calls repeated.
+def start_helper(actor_class: type, place: HelperPlacement, *args: Any, **kwargs: Any) -> Any:
+    """Start an actor without an engine, restarted by Ray, its calls repeated.
 
     Only for actors whose answer depends on nothing but the call.
     """
     return (
         ray.remote(actor_class)
-        .options(num_cpus=0, max_restarts=-1, max_task_retries=MAX_RETRIES)
+        .options(
+            num_cpus=place.cpus,
+            label_selector=place.nodes or None,
+            max_restarts=-1,
+            max_task_retries=MAX_RETRIES,
+        )
         .remote(*args, **kwargs)
     )
-
-
-def check_placement(placement: PlacementConfig | EvaluatePlacement, roles: Sequence[str]) -> None:
-    """Compare what the roles ask for with what the cluster has.
-
-    Raises:
-        ConfigError: more GPUs or CPUs than there are, or one actor that fits no node.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for kind, key in (("gpus", "GPU"), ("cpus", "CPU")):
-        there = sum(node.get(key, 0.0) for node in nodes)
-        largest = max((node.get(key, 0.0) for node in nodes), default=0.0)
-        asked = 0.0
-        for role in roles:
-            of_role = cast(RolePlacement, getattr(placement, role))
-            each = getattr(of_role, kind)
-            asked += of_role.actors * each
-            if each > largest:
-                raise ConfigError(
-                    f"placement.{role}.{kind}: {each:g} for one actor, but no node of the cluster "
-                    f"has more than {largest:g}; lower it or add such a node"
-                )
-        if asked > there:
-            raise ConfigError(
-                f"placement asks for {asked:g} {kind} in all ({', '.join(roles)}), the cluster has "
-                f"{there:g}; lower placement.*.actors or placement.*.{kind}, or add nodes"
-            )

@@ -6,7 +6,9 @@ error: every start names them and goes on. What cannot be, or would mislead, the
 
 from collections.abc import Iterator
 
-from keomni_rl.config.schema import EvaluateConfig, RolePlacement, RunConfig, Section
+from keomni_rl.config.placement import RolePlacement
+from keomni_rl.config.schema import EvaluateConfig, RunConfig
+from keomni_rl.config.section import Section
 
 Unused = tuple[str, tuple[str, ...]]
 """Why, and what: keys, or sections with a dot at their end."""

@@ -8,18 +8,13 @@ a run, as an overlay may bring it, `keomni_rl.config.idle` names.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
+from keomni_rl.config.placement import EvaluatePlacement, PlacementConfig
+from keomni_rl.config.section import NotNegative, Positive, Section
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 DEFAULT_THINK_WORDS = 50
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelConfig(Section):
@@ -288,35 +283,6 @@ class CheckpointConfig(Section):
     """Newest checkpoints that stay."""
 
 
-class RolePlacement(Section):
-    """Processes of one role and what each takes of the cluster."""
-
-    actors: Positive = 1
-    gpus: NotNegative = 1
-    """Of each actor; for a rollout or evaluator engine, its tensor-parallel size. A learner rank or
-    a reference has one at most. 0 runs on CPU."""
-    cpus: float = Field(1, ge=0)
-    """Reserved in Ray for each actor."""
-    threads: Positive | None = None
-    """Compute threads of an actor on CPU; null takes ``cpus``, at least 1."""
-
-    @property
-    def num_threads(self) -> int:
-        """Compute threads of an actor on CPU."""
-        return self.threads or max(1, int(self.cpus))
-
-
-class PlacementConfig(Section):
-    """What each role gets."""
-
-    rollout: RolePlacement = RolePlacement()
-    learner: RolePlacement = RolePlacement()
-    reference: RolePlacement = RolePlacement()
-    evaluator: RolePlacement = RolePlacement()
-    address: str | None = None
-    """Ray cluster to join; null joins the one around (a submitted job) or starts a local one."""
-
-
 class FaultsConfig(Section):
     """What is done about processes that die or hang."""
 
@@ -363,12 +329,11 @@ class RunConfig(Section):
                 f"train.groups_per_step: {self.train.groups_per_step} is fewer than "
                 f"placement.learner.actors: {self.placement.learner.actors}; a rank needs a group"
             )
-        for role in ("learner", "reference"):
-            if (gpus := getattr(self.placement, role).gpus) > 1:
-                raise ValueError(
-                    f"placement.{role}.gpus: {gpus}, but one such actor works on one GPU; raise "
-                    f"placement.{role}.actors"
-                )
+        if self.placement.colocated and self.train.max_staleness:
+            raise ValueError(
+                f"train.max_staleness: {self.train.max_staleness} lets rollouts go on while the "
+                "learner works, which placement.colocated: true rules out; set one of them back"
+            )
         if self.algo.kind == "grpo":
             _check_room("rollout", self.rollout.max_new_tokens, self.engine)
         if self.evaluation:
@@ -426,14 +391,6 @@ class EndpointConfig(Section):
     """Of one request."""
     max_attempts: Positive = 5
     """Requests for one answer before it counts as failed."""
-
-
-class EvaluatePlacement(Section):
-    """What the evaluators get."""
-
-    evaluator: RolePlacement = RolePlacement()
-    address: str | None = None
-    """Ray cluster to join; null joins the one around (a submitted job) or starts a local one."""
 
 
 class EvaluateConfig(Section):

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import ray
 
+from keomni_rl.actors.audio import Clips
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.schema import AnsweringConfig, PromptConfig
 from keomni_rl.data.mmau import find_version, write_predictions
@@ -41,8 +41,7 @@ class Answering:
     """
 
     pool: ActorPool[Prediction]
-    audio: Any
-    """Handle of the audio actor."""
+    audio: Clips
     config: AnsweringConfig
     prompt: PromptConfig
     questions: Sequence[Question]
@@ -124,7 +123,7 @@ class Answering:
 
     async def _ask(self, index: int, question: Question) -> Prediction:
         prompt = make_prompt(question, self.prompt, is_evaluation=True)
-        clip = self.audio.load.remote(question.audio)
+        clip, num_audio_tokens = await self.audio.load(question.audio)
         sampling = Sampling(
             num_completions=self.config.samples,
             max_new_tokens=self.config.max_new_tokens,
@@ -137,7 +136,7 @@ class Answering:
             lambda actor, attempt: actor.answer.remote(
                 GroupKey(self.run_id, index, attempt), prompt, clip, sampling
             ),
-            cost=self.config.samples * self.config.max_new_tokens,
+            cost=num_audio_tokens + self.config.samples * self.config.max_new_tokens,
             name=f"question {question.id!r}",
         )
 

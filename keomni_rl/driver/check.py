@@ -10,13 +10,14 @@ from typing import TypeVar
 
 import ray
 
-from keomni_rl.actors.remote import check_placement, join_ray
+from keomni_rl.actors.placement import check_placement
+from keomni_rl.actors.remote import join_ray
 from keomni_rl.config.idle import idle_settings
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.data.mmau import find_version
 from keomni_rl.driver import preflight
 from keomni_rl.driver.plan import describe_plan
-from keomni_rl.driver.train import roles
+from keomni_rl.driver.topology import roles
 from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
 from keomni_rl.models.hub import is_here
 from keomni_rl.types import Prompt

@@ -8,13 +8,14 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from keomni_rl.actors.audio import AudioActor
+from keomni_rl.actors.audio import start_audio
 from keomni_rl.actors.endpoint import EndpointActor, read_key
 from keomni_rl.actors.engine_actor import EvaluatorActor
+from keomni_rl.actors.placement import Room, check_placement
 from keomni_rl.actors.pool import ActorPool
-from keomni_rl.actors.remote import check_placement, join_ray, start_actor, start_helper
+from keomni_rl.actors.remote import join_ray
 from keomni_rl.config import EvaluateConfig, load_config, to_yaml
-from keomni_rl.config.schema import RolePlacement
+from keomni_rl.config.placement import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
@@ -78,15 +79,14 @@ async def _evaluate(
     num_kept = len(answered)
     write_event(config.run_dir, "start", answered=num_kept)
     tell_idle(config, console)
-    pool = start_pool(config)
     with console.status("starting evaluators"), refusal_told():
-        await pool.wait_ready()
+        pool = await start_pool(config)
     started = time.monotonic()
     with Progress("questions", len(questions), done=num_kept, console=console) as progress:
         answering = Answering(
             pool=pool,
-            audio=start_helper(
-                AudioActor,
+            audio=start_audio(
+                config.placement.audio,
                 max_audio_s=config.max_audio_s or _heard_s(config),
                 window_s=_heard_s(config),
             ),
@@ -113,25 +113,35 @@ async def _evaluate(
     return summary
 
 
-def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
-    """Start all evaluators; the pool is ready when they are."""
-    place = config.placement.evaluator
+async def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
+    """Start all evaluators and wait until they are ready.
 
-    def start() -> Any:
-        if config.endpoint:
-            on_cpu = RolePlacement(actors=place.actors, gpus=0, cpus=0)
-            return start_actor(EndpointActor, on_cpu, config.endpoint, read_key(config.endpoint))
+    Raises:
+        ConfigError: the cluster can never hold them.
+    """
+    placement = config.placement
+    place = placement.evaluator
+    if config.endpoint:
+        on_cpu = RolePlacement(actors=place.actors, gpus=0, cpus=0, nodes=place.nodes)
+        placement = placement.model_copy(update={"evaluator": on_cpu})
+    room = Room(placement, ["evaluator"])
+    await room.reserve(config.run_dir)
+    if config.endpoint:
+        key = read_key(config.endpoint)
+        start = room.starter("evaluator", EndpointActor, config.endpoint, key)
+    else:
         assert config.model is not None
         spec = engine_spec(config.model, config.engine, place, awaits_weights=False)
-        return start_actor(EvaluatorActor, place, spec)
-
-    return ActorPool(
+        start = room.starter("evaluator", EvaluatorActor, spec)
+    pool = ActorPool[Prediction](
         start,
         place.actors,
         on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
         hang_s=max(config.faults.hang_s, _longest_request_s(config)),
         slow_s=SLOW_S,
     )
+    await pool.wait_ready()
+    return pool
 
 
 def _longest_request_s(config: EvaluateConfig) -> float:

@@ -34,11 +34,15 @@ async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
     Consumes: nothing but its arguments. Waits for: a rollout actor, then reward and reference at
     the same time; or for the writer. Unblocked by: their answers.
     """
-    clip = run.audio.load.remote(prompt.question.audio)
-    return await (_sampled if run.rollouts else _written)(run, index, prompt, clip)
+    clip, num_audio_tokens = await run.audio.load(prompt.question.audio)
+    if run.rollouts is None:
+        return await _written(run, index, prompt, clip)
+    return await _sampled(run, index, prompt, clip, num_audio_tokens)
 
 
-async def _sampled(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
+async def _sampled(
+    run: Run, index: int, prompt: Prompt, clip: Any, num_audio_tokens: int
+) -> Arrived:
     config = run.config
     assert run.rollouts is not None
     sampling = Sampling(
@@ -53,7 +57,7 @@ async def _sampled(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
         lambda actor, attempt: actor.generate.remote(
             GroupKey(run.id, index, attempt), prompt, clip, sampling
         ),
-        cost=config.rollout.group_size * config.rollout.max_new_tokens,
+        cost=num_audio_tokens + config.rollout.group_size * config.rollout.max_new_tokens,
         name=name,
     )
     sampled = time.monotonic()

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.actors.audio import Clips
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
-from keomni_rl.config.schema import RolePlacement, RunConfig
+from keomni_rl.config.placement import RolePlacement
+from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.specs import learner_spec, transfer_backend
 from keomni_rl.errors import ActorError, LearnerLostError, WeightSyncError
@@ -44,7 +46,7 @@ class Run:
     """None in supervised training, whose completions a writer actor makes of the questions."""
     writer: Any | None
     evaluators: ActorPool[Prediction] | None
-    audio: Any
+    audio: Clips
     rewards: ActorPool[tuple[Reward, ...]] | None
     references: ActorPool[tuple[FloatArray, ...]] | None
     step: int = 0

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from keomni_rl.config.schema import RolePlacement, RunConfig
+from keomni_rl.config.placement import RolePlacement
+from keomni_rl.config.schema import RunConfig
 from keomni_rl.engines.specs import EngineSpec, LearnerSpec, ReferenceSpec, engine_spec
 
 

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keomni_rl.actors.audio import AudioActor
+from keomni_rl.actors.audio import start_audio
 from keomni_rl.actors.engine_actor import EvaluatorActor, RolloutActor
+from keomni_rl.actors.learner import LearnerActor
 from keomni_rl.actors.learner_group import LearnerGroup
+from keomni_rl.actors.placement import Room
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.actors.reference import ReferenceActor
-from keomni_rl.actors.remote import start_actor, start_helper
+from keomni_rl.actors.remote import start_helper
 from keomni_rl.actors.reward import RewardActor
 from keomni_rl.actors.writer import WriterActor
-from keomni_rl.config.schema import RolePlacement, RunConfig
+from keomni_rl.config.placement import HelperPlacement
+from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.answering import SLOW_S
 from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.run import Run
@@ -22,8 +25,6 @@ from keomni_rl.driver.specs import reference_spec, run_engine_spec
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
 from keomni_rl.observe.sinks import write_event
-
-ON_ANY_NODE = RolePlacement(actors=1, gpus=0, cpus=0)
 
 
 async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None) -> Run:
@@ -33,68 +34,52 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         config: of the run.
         state: where it begins.
         checkpoint: what the learner goes on from.
+
+    Raises:
+        ConfigError: the cluster can never hold them.
     """
     place = config.placement
-    is_grpo = config.algo.kind == "grpo"
+    room = Room(place, roles(config))
+    await room.reserve(config.run_dir)
 
-    def pool(
-        role: str,
-        placement: RolePlacement,
-        start: Callable[[], Any],
-        slow_s: float | None = None,
-        longest_s: float = 0.0,
-    ) -> ActorPool[Any]:
+    def pool(role: str, start: Callable[[int], Any], **more: Any) -> ActorPool[Any]:
         has_weights = role in ("rollout", "evaluator")
         return ActorPool(
             start,
-            placement.actors,
+            getattr(place, role).actors,
             restore=(lambda handle: run.restore(role, handle)) if has_weights else None,
-            on_loss=lambda cause: write_event(
-                config.run_dir, f"{role} actor lost", cause=cause, version=run.version
+            on_join=lambda: _event(config, f"{role} actor joined", version=run.version),
+            on_loss=lambda cause: _event(
+                config, f"{role} actor lost", cause=cause, version=run.version
             ),
-            hang_s=max(config.faults.hang_s, longest_s),
-            slow_s=slow_s,
+            **({"hang_s": config.faults.hang_s} | more),
         )
 
     rollouts = writer = evaluators = rewards = references = None
-    if is_grpo:
-        rollouts = pool(
-            "rollout",
-            place.rollout,
-            lambda: start_actor(RolloutActor, place.rollout, run_engine_spec(config, "rollout")),
-        )
-        rewards = pool(
-            "reward",
-            ON_ANY_NODE,
-            lambda: _start_reward(config),
-            longest_s=_longest_reward_s(config),
-        )
+    if config.algo.kind == "grpo":
+        start = room.starter("rollout", RolloutActor, run_engine_spec(config, "rollout"))
+        rollouts = pool("rollout", start, extra=place.rollout.num_extra)
+        hang_s = max(config.faults.hang_s, _longest_reward_s(config))
+        rewards = pool("reward", _reward_starter(room, config), hang_s=hang_s)
     else:
-        writer = start_helper(WriterActor, config.model)
+        writer = start_helper(WriterActor, HelperPlacement(), config.model)
     if config.evaluation:
-        evaluators = pool(
-            "evaluator",
-            place.evaluator,
-            lambda: start_actor(
-                EvaluatorActor, place.evaluator, run_engine_spec(config, "evaluator")
-            ),
-            slow_s=SLOW_S,
-        )
+        start = room.starter("evaluator", EvaluatorActor, run_engine_spec(config, "evaluator"))
+        evaluators = pool("evaluator", start, slow_s=SLOW_S)
     if config.algo.beta > 0:
-        references = pool(
-            "reference",
-            place.reference,
-            lambda: start_actor(ReferenceActor, place.reference, reference_spec(config)),
-        )
+        start = room.starter("reference", ReferenceActor, reference_spec(config))
+        references = pool("reference", start)
     run = Run(
         config=config,
         id=f"{config.run_dir.name}-{time.time_ns():x}",
-        learner=LearnerGroup(place.learner, config.algo),
+        learner=LearnerGroup(
+            room.starter("learner", LearnerActor), place.learner.actors, config.algo
+        ),
         rollouts=rollouts,
         writer=writer,
         evaluators=evaluators,
-        audio=start_helper(
-            AudioActor,
+        audio=start_audio(
+            place.audio,
             max_audio_s=config.data.max_audio_s,
             window_s=find_family(
                 local_model(config.model.path, config.model.revision)
@@ -107,7 +92,25 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools)
     )
     await run.share_weights()
+    if rollouts:
+        rollouts.let_join()
     return run
+
+
+def roles(config: RunConfig) -> list[str]:
+    """Parts of the placement that this run uses, those that hold GPUs first."""
+    is_used = {
+        "learner": True,
+        "rollout": config.algo.kind == "grpo",
+        "reference": config.algo.beta > 0,
+        "evaluator": config.evaluation is not None,
+        "reward": config.algo.kind == "grpo",
+    }
+    return [role for role, used in is_used.items() if used]
+
+
+def _event(config: RunConfig, name: str, **details: Any) -> None:
+    write_event(config.run_dir, name, **details)
 
 
 def _longest_reward_s(config: RunConfig) -> float:
@@ -116,10 +119,10 @@ def _longest_reward_s(config: RunConfig) -> float:
     return 3 * config.reward.timeout_s * config.rollout.group_size * num_own
 
 
-def _start_reward(config: RunConfig) -> Any:
-    return start_actor(
+def _reward_starter(room: Room, config: RunConfig) -> Callable[[int], Any]:
+    return room.starter(
+        "reward",
         RewardActor,
-        ON_ANY_NODE,
         config.reward.weights,
         think=config.prompt.thinks,
         think_max_words=config.prompt.think_max_words,

@@ -9,7 +9,8 @@ import ray
 from rich.console import Console
 
 from keomni_rl.actors.loss import first_line
-from keomni_rl.actors.remote import check_placement, join_ray
+from keomni_rl.actors.placement import check_placement
+from keomni_rl.actors.remote import join_ray
 from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
 from keomni_rl.driver.checkpoints import RunState, checkpoint_of, latest_checkpoint
@@ -22,7 +23,7 @@ from keomni_rl.driver.settle import settle, tell_idle
 from keomni_rl.driver.slots import Slots
 from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.driver.stopping import Stop
-from keomni_rl.driver.topology import start_run
+from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
@@ -52,17 +53,6 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
             asyncio.run(_train(config, inputs, checkpoint, state, console))
         finally:
             ray.shutdown()
-
-
-def roles(config: RunConfig) -> list[str]:
-    """Names of the placement's roles that this run starts."""
-    is_used = {
-        "rollout": config.algo.kind == "grpo",
-        "learner": True,
-        "reference": config.algo.beta > 0,
-        "evaluator": config.evaluation is not None,
-    }
-    return [role for role, used in is_used.items() if used]
 
 
 async def _train(

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from keomni_rl.config.placement import RolePlacement
 from keomni_rl.config.schema import (
     AlgoConfig,
     EngineConfig,
     LearnerConfig,
     ModelConfig,
-    RolePlacement,
 )
 
 

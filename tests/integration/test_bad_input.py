@@ -73,7 +73,8 @@ def test_model_of_an_unknown_family(inputs, tmp_path):
 def test_more_gpus_than_the_cluster_has(inputs, tmp_path):
     for check in (True, False):
         message = refused(inputs, tmp_path / "r", "placement.rollout.gpus=64", check=check)
-        assert "placement.rollout.gpus: 64 for one actor, but no node" in message
+        assert "rollout 0 asks for 64 GPU" in message
+        assert "the cluster has 1 nodes (0 GPU" in message
 
 
 def test_a_run_folder_in_use(inputs, tmp_path):

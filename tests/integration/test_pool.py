@@ -54,7 +54,7 @@ class Bench:
         async def restore(handle):
             self.restored.append(handle)
 
-        def start():
+        def start(_place):
             remote = ray.remote(Worker).options(num_cpus=0, max_restarts=0)
             return remote.remote(folder)
 

@@ -8,6 +8,7 @@ import ray
 
 from keomni_rl.actors.remote import join_ray, start_helper
 from keomni_rl.actors.reward import RewardActor
+from keomni_rl.config.placement import HelperPlacement
 from keomni_rl.errors import ConfigError, RewardError
 from keomni_rl.types import Completion, FinishReason, Group, GroupKey, Prompt, Question
 
@@ -77,7 +78,9 @@ def start(cluster, tmp_path):
         (tmp_path / "rewards_for_an_actor.py").write_text(MINE)
         weights = dict.fromkeys((f"rewards_for_an_actor{name}" for name in names), 1.0)
         settings = {"think": True, "think_max_words": 50, "folder": tmp_path}
-        started.append(start_helper(RewardActor, weights, timeout_s=timeout_s, **settings))
+        started.append(
+            start_helper(RewardActor, HelperPlacement(), weights, timeout_s=timeout_s, **settings)
+        )
         return started[-1]
 
     yield start
@@ -93,7 +96,7 @@ def process_of(actor) -> psutil.Process:
 def test_mathematics_inside_an_actor(cluster):
     """It answers, is cut off, answers again, and leaves no process behind."""
     settings = {"think": False, "think_max_words": 0, "timeout_s": 30.0, "compat": True}
-    actor = start_helper(RewardActor, {"accuracy": 1.0}, **settings)
+    actor = start_helper(RewardActor, HelperPlacement(), {"accuracy": 1.0}, **settings)
 
     def score(*texts: str) -> list[float]:
         return [reward.total for reward in ray.get(actor.score.remote(group(*texts)))]
