@@ -53,18 +53,31 @@ class NoRollout:
         """Nothing to end."""
 
 
-class NoScore:
-    """Reward and reference that look at nothing."""
+class NoReward:
+    """Rewards without a look."""
 
     def ready(self) -> None:
         """Answer."""
 
-    def score(self, group: Group, clip: Any = None) -> Any:
-        """Rewards, or zeros for log-probabilities when a clip comes along."""
-        if clip is None:
-            parts = {"accuracy": 1.0, "format": 1.0}
-            return tuple(Reward(total=float(n), breakdown=parts) for n in range(GROUP_SIZE))
-        return tuple(np.zeros(len(c.token_ids), np.float32) for c in group.completions)
+    def score(self, *groups: Group) -> list[tuple[Reward, ...]]:
+        """Some rewards."""
+        parts = {"accuracy": 1.0, "format": 1.0}
+        rewards = tuple(Reward(total=float(n), breakdown=parts) for n in range(GROUP_SIZE))
+        return [rewards] * len(groups)
+
+    def shutdown(self) -> None:
+        """Nothing to end."""
+
+
+class NoReference:
+    """Log-probabilities without a model."""
+
+    def ready(self) -> None:
+        """Answer."""
+
+    def score(self, groups: list[Group], *_clips: Any) -> list[tuple[np.ndarray, ...]]:
+        """Zeros."""
+        return [(np.zeros(TOKENS, np.float32),) * GROUP_SIZE] * len(groups)
 
     def shutdown(self) -> None:
         """Nothing to end."""
@@ -73,9 +86,9 @@ class NoScore:
 class NoAudio:
     """Has a clip of every path."""
 
-    def load(self, path: str) -> tuple[str, int]:
-        """No clip, of 10 s."""
-        return path, 250
+    def load(self, *paths: str) -> Any:
+        """No clips, of 10 s."""
+        return tuple(part for path in paths for part in (path, 250))
 
 
 class NoLearner:
@@ -204,6 +217,7 @@ def _run(config: Any, num_actors: int) -> Any:
     from keomni_rl.actors.learner_group import LearnerGroup
     from keomni_rl.actors.pool import ActorPool
     from keomni_rl.driver.run import Run
+    from keomni_rl.driver.scoring import Scoring
 
     def starter(actor_class: type) -> Callable[[int], Any]:
         return lambda _: ray.remote(actor_class).options(num_cpus=0).remote()
@@ -221,6 +235,5 @@ def _run(config: Any, num_actors: int) -> Any:
         writer=None,
         evaluators=None,
         audio=Clips([starter(NoAudio)(0)]),
-        rewards=pool(NoScore, 1),
-        references=pool(NoScore, 1),
+        scoring=Scoring(pool(NoReward, 1), pool(NoReference, 1)),
     )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import ray
@@ -207,13 +208,16 @@ class ActorPool(Generic[ResultT]):
     async def _acquire(self, cost: float, not_among: list[_Member]) -> _Member:
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self.handles or (self._failure and not self._num_repairs)
+                lambda: (
+                    any(m.is_ready for m in self._members)
+                    or (self._failure and not self._num_repairs)
+                )
             )
         ready = [m for m in self._members if m.is_ready]
         if not ready:
             raise ActorError("all actors were lost and could not be replaced") from self._failure
-        others = [m for m in ready if m not in not_among]
-        member = min(others or ready, key=lambda m: m.outstanding)
+        others = [m for m in ready if m not in not_among] if not_among else ready
+        member = min(others or ready, key=attrgetter("outstanding"))
         if not member.attempts:
             member.last_sign_s = asyncio.get_running_loop().time()
         member.outstanding += cost

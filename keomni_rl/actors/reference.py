@@ -1,5 +1,7 @@
 """The reference actor: log-probabilities under the policy that training started from."""
 
+from collections.abc import Sequence
+
 from keomni_rl.engines.specs import ReferenceSpec
 from keomni_rl.types import Clip, FloatArray, Group
 
@@ -18,6 +20,6 @@ class ReferenceActor:
     def shutdown(self) -> None:
         """Nothing to end."""
 
-    def score(self, group: Group, clip: Clip) -> tuple[FloatArray, ...]:
-        """See `ReferenceEngine.score`."""
-        return self._engine.score(group, clip)
+    def score(self, groups: Sequence[Group], *clips: Clip) -> list[tuple[FloatArray, ...]]:
+        """See `ReferenceEngine.score`; clips come one by one so that Ray resolves them."""
+        return [self._engine.score(*pair) for pair in zip(groups, clips, strict=True)]

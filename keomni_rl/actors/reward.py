@@ -46,8 +46,11 @@ class RewardActor:
         """Answer once the user's own rewards are imported."""
         self._rewards.start()
 
-    def score(self, group: Group) -> tuple[Reward, ...]:
-        """Rewards of a group, in the order of its completions."""
+    def score(self, *groups: Group) -> list[tuple[Reward, ...]]:
+        """Rewards of some groups, each in the order of its completions."""
+        return [self._score(group) for group in groups]
+
+    def _score(self, group: Group) -> tuple[Reward, ...]:
         texts = [completion.text for completion in group.completions]
         return score(texts, group.prompt, self._weights, self._rewards.functions)
 

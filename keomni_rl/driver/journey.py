@@ -14,7 +14,7 @@ import numpy as np
 from keomni_rl.algorithms.advantage import group_advantages
 from keomni_rl.driver.run import Run
 from keomni_rl.engines.specs import Sampling
-from keomni_rl.types import FloatArray, Group, GroupKey, Prompt, RolloutGroup
+from keomni_rl.types import GroupKey, Prompt, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,18 @@ async def _sampled(
         temperature=config.rollout.temperature,
         seed=(config.train.seed * 1_000_003 + index) % 2**31,
     )
-    name = f"group {index} (question {prompt.id!r})"
     start = time.monotonic()
     group = await run.rollouts.run(
         lambda actor, attempt: actor.generate.remote(
             GroupKey(run.id, index, attempt), prompt, clip, sampling
         ),
         cost=num_audio_tokens + config.rollout.group_size * config.rollout.max_new_tokens,
-        name=name,
+        name=f"group {index} (question {prompt.id!r})",
     )
     sampled = time.monotonic()
-    assert run.rewards is not None
-    rewards, (ref_logprobs, reference_s) = await asyncio.gather(
-        run.rewards.run(
-            lambda actor, _: actor.score.remote(group), cost=1, name=f"the reward of {name}"
-        ),
-        _reference(run, group, clip, name),
+    assert run.scoring is not None
+    rewards, ref_logprobs = await asyncio.gather(
+        run.scoring.rewards(group), run.scoring.ref_logprobs(group, clip)
     )
     scored = time.monotonic()
     advantages = group_advantages(
@@ -82,7 +78,6 @@ async def _sampled(
         seconds={
             "time/group_rollout_s": sampled - start,
             "time/group_score_s": scored - sampled,
-            "time/group_reference_s": reference_s,
         },
     )
 
@@ -92,18 +87,3 @@ async def _written(run: Run, index: int, prompt: Prompt, clip: Any) -> Arrived:
     group = await run.writer.write.remote(GroupKey(run.id, index), prompt, clip)
     advantages = np.ones(len(group.completions), np.float32)
     return Arrived(RolloutGroup(group=group, rewards=(), advantages=advantages), clip, {})
-
-
-async def _reference(
-    run: Run, group: Group, clip: Any, name: str
-) -> tuple[tuple[FloatArray, ...] | None, float]:
-    if run.references is None:
-        return None, 0.0
-    start = time.monotonic()
-    tokens = len(group.prompt_ids) + sum(len(c.token_ids) for c in group.completions)
-    logprobs = await run.references.run(
-        lambda actor, _: actor.score.remote(group, clip),
-        cost=tokens,
-        name=f"the reference of {name}",
-    )
-    return logprobs, time.monotonic() - start

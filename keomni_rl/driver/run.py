@@ -18,9 +18,10 @@ from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.placement import RolePlacement
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.checkpoints import RunState
+from keomni_rl.driver.scoring import Scoring
 from keomni_rl.driver.specs import learner_spec, transfer_backend
 from keomni_rl.errors import ActorError, LearnerLostError, WeightSyncError
-from keomni_rl.types import FloatArray, Group, Prediction, Reward, RolloutGroup
+from keomni_rl.types import Group, Prediction, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Run:
     writer: Any | None
     evaluators: ActorPool[Prediction] | None
     audio: Clips
-    rewards: ActorPool[tuple[Reward, ...]] | None
-    references: ActorPool[tuple[FloatArray, ...]] | None
+    scoring: Scoring | None
+    """None in supervised training, which scores nothing."""
     step: int = 0
     """Optimizer steps done."""
     version: int = 0
@@ -70,7 +71,7 @@ class Run:
     @property
     def pools(self) -> list[ActorPool[Any]]:
         """All pools that this run has."""
-        return [*self.engines, *(pool for pool in (self.rewards, self.references) if pool)]
+        return [*self.engines, *(self.scoring.pools if self.scoring else [])]
 
     async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
         """Start the learner, anew if it was lost.

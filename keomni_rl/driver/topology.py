@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keomni_rl.actors.audio import start_audio
+from keomni_rl.actors.batching import MAX_PIECES
 from keomni_rl.actors.engine_actor import EvaluatorActor, RolloutActor
 from keomni_rl.actors.learner import LearnerActor
 from keomni_rl.actors.learner_group import LearnerGroup
@@ -21,6 +22,7 @@ from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.answering import SLOW_S
 from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.run import Run
+from keomni_rl.driver.scoring import Scoring
 from keomni_rl.driver.specs import reference_spec, run_engine_spec
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
@@ -55,20 +57,22 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
             **({"hang_s": config.faults.hang_s} | more),
         )
 
-    rollouts = writer = evaluators = rewards = references = None
+    rollouts = writer = evaluators = scoring = None
     if config.algo.kind == "grpo":
         start = room.starter("rollout", RolloutActor, run_engine_spec(config, "rollout"))
         rollouts = pool("rollout", start, extra=place.rollout.num_extra)
-        hang_s = max(config.faults.hang_s, _longest_reward_s(config))
+        hang_s = max(config.faults.hang_s, _longest_rewards_s(config))
         rewards = pool("reward", _reward_starter(room, config), hang_s=hang_s)
+        references = None
+        if config.algo.beta > 0:
+            start = room.starter("reference", ReferenceActor, reference_spec(config))
+            references = pool("reference", start)
+        scoring = Scoring(rewards, references)
     else:
         writer = start_helper(WriterActor, HelperPlacement(), config.model)
     if config.evaluation:
         start = room.starter("evaluator", EvaluatorActor, run_engine_spec(config, "evaluator"))
         evaluators = pool("evaluator", start, slow_s=SLOW_S)
-    if config.algo.beta > 0:
-        start = room.starter("reference", ReferenceActor, reference_spec(config))
-        references = pool("reference", start)
     run = Run(
         config=config,
         id=f"{config.run_dir.name}-{time.time_ns():x}",
@@ -85,8 +89,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
                 local_model(config.model.path, config.model.revision)
             ).longest_clip_s,
         ),
-        rewards=rewards,
-        references=references,
+        scoring=scoring,
     )
     await asyncio.gather(
         run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools)
@@ -113,10 +116,10 @@ def _event(config: RunConfig, name: str, **details: Any) -> None:
     write_event(config.run_dir, name, **details)
 
 
-def _longest_reward_s(config: RunConfig) -> float:
-    """For which one group's reward may take, with every call of the user's own tried twice."""
+def _longest_rewards_s(config: RunConfig) -> float:
+    """For which the rewards of one call may take, with every call of the user's own tried twice."""
     num_own = sum(":" in name for name in config.reward.weights)
-    return 3 * config.reward.timeout_s * config.rollout.group_size * num_own
+    return 3 * config.reward.timeout_s * config.rollout.group_size * num_own * MAX_PIECES
 
 
 def _reward_starter(room: Room, config: RunConfig) -> Callable[[int], Any]:

@@ -58,7 +58,7 @@ def test_it_scores_a_group_in_its_order():
     weights = {"accuracy": 2.0, "format": 1.0}
     actor = RewardActor(weights, think=False, think_max_words=0, timeout_s=30.0)
     actor.ready()
-    rewards = actor.score(group("<answer>Bus</answer>", "cat 3", "<answer> cat 3 </answer>"))
+    [rewards] = actor.score(group("<answer>Bus</answer>", "cat 3", "<answer> cat 3 </answer>"))
     assert [reward.total for reward in rewards] == [1.0, 2.0, 3.0]
 
 
@@ -99,7 +99,7 @@ def test_mathematics_inside_an_actor(cluster):
     actor = start_helper(RewardActor, HelperPlacement(), {"accuracy": 1.0}, **settings)
 
     def score(*texts: str) -> list[float]:
-        return [reward.total for reward in ray.get(actor.score.remote(group(*texts)))]
+        return [reward.total for reward in ray.get(actor.score.remote(group(*texts)))[0]]
 
     assert score("<answer>dog 3</answer>", "<answer>dog 4</answer>", "cat 3") == [1, 0, 1]
     children = process_of(actor).children()
@@ -115,7 +115,7 @@ def test_mathematics_inside_an_actor(cluster):
 def test_rewards_of_the_users_working_directory_share_a_process_of_the_actor(start):
     actor = start(":folder", ".py:folder")
     ray.get(actor.ready.remote())
-    (reward,) = ray.get(actor.score.remote(group("Car")))
+    [(reward,)] = ray.get(actor.score.remote(group("Car")))
     pid, same = reward.breakdown.values()
     process = process_of(actor)
     assert pid == same
