@@ -9,6 +9,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ async def _control(num_actors: int, num_groups: int, root: Path) -> dict[str, fl
     from keomni_rl.data.prompts import make_prompt
     from keomni_rl.data.stream import PromptStream
     from keomni_rl.driver.account import Account
+    from keomni_rl.driver.journey import travel
     from keomni_rl.driver.loop import Loop
     from keomni_rl.driver.slots import Slots
     from keomni_rl.driver.stopping import Stop
@@ -159,7 +161,7 @@ async def _control(num_actors: int, num_groups: int, root: Path) -> dict[str, fl
         config.data.train, lambda question, _: make_prompt(question, config.prompt), seed=0
     )
     writer = MetricsWriter(config.run_dir, tensorboard=False)
-    slots = Slots(run, stream, 0, Account())
+    slots = Slots(config, partial(travel, run, stream), Account())
     loop = Loop(run, slots, writer=writer, evaluation=None, stop=Stop(), on_step=on_step)
     await loop.train()
     writer.close()

@@ -41,6 +41,8 @@ class RunState(BaseModel):
     """Policy version: steps done, and those that a lost learner took with it."""
     position: NonNegativeInt = 0
     """Groups of the prompt stream that were trained on or dropped; the next is generated anew."""
+    ahead: tuple[NonNegativeInt, ...] = ()
+    """Of the groups after it those that were trained on or dropped too, before a late one."""
 
 
 class Listed(BaseModel):

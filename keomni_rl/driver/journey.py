@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keomni_rl.algorithms.advantage import group_advantages
+from keomni_rl.data.stream import PromptStream
 from keomni_rl.driver.run import Run
 from keomni_rl.engines.specs import Sampling
 from keomni_rl.types import GroupKey, Prompt, RolloutGroup
@@ -28,12 +29,13 @@ class Arrived:
     """Time of each stage."""
 
 
-async def travel(run: Run, index: int, prompt: Prompt) -> Arrived:
+async def travel(run: Run, stream: PromptStream, index: int) -> Arrived:
     """Take the prompt at a position of the stream to where it can be trained on.
 
     Consumes: nothing but its arguments. Waits for: a rollout actor, then reward and reference at
     the same time; or for the writer. Unblocked by: their answers.
     """
+    prompt = stream[index]
     clip, num_audio_tokens = await run.audio.load(prompt.question.audio)
     if run.rollouts is None:
         return await _written(run, index, prompt, clip)

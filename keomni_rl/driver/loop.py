@@ -1,7 +1,7 @@
 """The loop: prompts become groups, groups a step, a step new weights. There is no second one.
 
-Groups are trained on in the order in which they were started, and never older than max_staleness
-versions (`keomni_rl.driver.slots`); max_staleness 0 is synchronous GRPO.
+Groups are never older than max_staleness versions when they are trained on
+(`keomni_rl.driver.slots`); max_staleness 0 is synchronous GRPO.
 """
 
 import logging
@@ -88,7 +88,7 @@ class Loop:
 
     async def _train(self) -> None:
         await self._evaluate_if_due()
-        self._slots.fill()
+        self._slots.fill(self._run.version)
         while self._step < self._config.train.max_steps:
             metrics = await self._one_step()
             # Before the checkpoint: a kill between the two must not leave a gap.
@@ -109,17 +109,18 @@ class Loop:
         started = time.monotonic()
         batch = await self._stop.or_raise(self._slots.next_batch(self._run.version))
         collected = time.monotonic()
-        rollouts = [arrived.rollout for arrived in batch.groups]
+        groups = list(batch.groups.values())
+        rollouts = [arrived.rollout for arrived in groups]
         metrics = group_metrics(
             rollouts,
             policy_version=self._run.version,
             think_max_words=self._config.prompt.measured_words,
         )
-        advance = await self._advance(batch.groups)
+        advance = await self._advance(groups)
         published = time.monotonic()
         self._slots.free(batch)
         if self._step < self._config.train.max_steps:
-            self._slots.fill()
+            self._slots.fill(self._run.version)
         sampled = [rollout for rollout in rollouts if rollout.rewards]
         write_rollouts(
             self._config.run_dir, self._step, sampled[: self._config.observe.rollout_groups]
@@ -129,7 +130,7 @@ class Loop:
         return (
             metrics
             | advance.metrics
-            | _means([arrived.seconds for arrived in batch.groups])
+            | _means([arrived.seconds for arrived in groups])
             | {
                 "rollout/dropped_equal_groups": float(batch.num_dropped),
                 "rollout/tokens_per_s": tokens / step_s,
@@ -180,7 +181,12 @@ class Loop:
         try:
             path = await save_checkpoint(
                 self._config.run_dir / "checkpoints",
-                RunState(step=self._step, version=self._run.version, position=self._slots.position),
+                RunState(
+                    step=self._step,
+                    version=self._run.version,
+                    position=self._slots.position,
+                    ahead=self._slots.ahead,
+                ),
                 self._run.learner.save,
                 keep=self._config.checkpoint.keep,
             )

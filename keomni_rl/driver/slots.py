@@ -1,20 +1,22 @@
-"""The groups that are alive: started in the stream's order, handed out in that order, replaced.
+"""The groups that are alive: started in the stream's order, handed out as they come, replaced.
 
 A slot is the right to have one group alive; there are (max_staleness + 1) * groups_per_step. A
-slot is freed when the weights that its group helped to make are published, so no group is ever
-more than max_staleness versions old.
+slot is freed when the weights that its group helped to make are published. A step takes the oldest
+groups that are there and waits for a late one only when no later step could take it without it
+being more than max_staleness versions old. With max_staleness 0 that is every group, in order.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from keomni_rl.algorithms.advantage import has_signal
-from keomni_rl.data.stream import PromptStream
+from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.account import Account
+from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.group_metrics import staleness
-from keomni_rl.driver.journey import Arrived, travel
-from keomni_rl.driver.run import Run
+from keomni_rl.driver.journey import Arrived
 from keomni_rl.errors import EngineError
 from keomni_rl.observe.sinks import write_event
 
@@ -26,99 +28,164 @@ MAX_REJECTED = 3
 class Batch:
     """What one optimizer step learns from."""
 
-    groups: list[Arrived]
+    groups: dict[int, Arrived]
+    """By position in the stream, the oldest first."""
     num_dropped: int
     """Groups that were passed over since all their rewards were equal."""
-    end: int
-    """Position in the stream of the group after the last one."""
+
+
+@dataclass(slots=True)
+class _Alive:
+    task: asyncio.Task[Arrived]
+    version: int
+    """Of the weights when it was started."""
+    num_rejected: int = 0
 
 
 @dataclass(eq=False)
 class Slots:
-    """Tasks of the groups alive, by position in the stream."""
+    """The groups alive, by position in the stream."""
 
-    run: Run
-    stream: PromptStream
-    position: int
-    """Groups before it are trained on or dropped."""
+    config: RunConfig
+    travel: Callable[[int], Coroutine[Any, Any, Arrived]]
+    """Takes the prompt at a position to where it can be trained on."""
     account: Account
-    _alive: dict[int, asyncio.Task[Arrived]] = field(default_factory=dict)
+    state: RunState = field(default_factory=RunState)
+    """Where the stream is taken up."""
+    _alive: dict[int, _Alive] = field(default_factory=dict)
+    _ready: dict[int, Arrived] = field(default_factory=dict)
+    _came: list[int] = field(default_factory=list)
+    _comes: asyncio.Event = field(default_factory=asyncio.Event)
+    _num_dropped: int = 0
     _next: int = 0
 
     def __post_init__(self) -> None:
-        self._next = self.position
+        self._next = self.state.position
 
-    def fill(self) -> None:
-        """Start a group in every free slot."""
-        while len(self._alive) < self.run.config.slots:
-            self._start()
+    @property
+    def position(self) -> int:
+        """All groups before it are trained on or dropped."""
+        return min(self._alive, default=self._next)
+
+    @property
+    def ahead(self) -> tuple[int, ...]:
+        """Positions after `position` that are trained on or dropped already."""
+        begun = {*range(self.position, self._next), *self.state.ahead}
+        return tuple(sorted(i for i in begun - self._alive.keys() if i >= self.position))
+
+    @property
+    def num_alive(self) -> int:
+        """Slots that are taken."""
+        return len(self._alive)
+
+    @property
+    def num_ready(self) -> int:
+        """Groups alive that the learner can have, or has."""
+        return sum(alive.task.done() for alive in self._alive.values())
+
+    def fill(self, version: int) -> None:
+        """Start a group in every free slot, under the version that rollout actors hold."""
+        while len(self._alive) < self.config.slots:
+            self._start(version)
 
     async def next_batch(self, version: int) -> Batch:
-        """The oldest groups; they keep their slots until `free`.
+        """Groups for one step; they keep their slots until `free`.
 
-        Consumes: groups alive. Waits for: those at the front. Unblocked by: rollout, reward and
-        reference actors.
+        Consumes: groups alive. Waits for: as many as a step takes, and those that cannot wait.
+        Unblocked by: rollout, reward and reference actors.
 
         Args:
             version: of the weights that will learn from them.
         """
-        groups: list[Arrived] = []
-        num_dropped, end = 0, self.position
-        while len(groups) < self.run.config.train.groups_per_step:
-            arrived = await self._fresh(end, version)
-            rewards = [reward.total for reward in arrived.rollout.rewards]
-            if self.run.config.train.dynamic_sampling and not has_signal(rewards):
-                num_dropped += 1
-                del self._alive[end]
-                self._drop(end, "equal rewards")
-                self._start()
-            else:
-                groups.append(arrived)
-            end += 1
-        return Batch(groups, num_dropped, end)
+        while (chosen := self._choose(version)) is None:
+            await self._comes.wait()
+            self._take_in(version)
+        num_dropped, self._num_dropped = self._num_dropped, 0
+        return Batch({index: self._ready.pop(index) for index in chosen}, num_dropped)
 
     def free(self, batch: Batch) -> None:
         """Give back the slots of a batch whose weights are published."""
         self.account.trained += len(batch.groups)
-        self.position = batch.end
-        for index in [index for index in self._alive if index < batch.end]:
+        for index in batch.groups:
             del self._alive[index]
 
     async def close(self) -> None:
         """Break off what is alive."""
-        for task in self._alive.values():
+        tasks = [alive.task for alive in self._alive.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._alive.values(), return_exceptions=True)
-        self.account.unfinished += len(self._alive)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.account.unfinished += len(tasks)
 
-    def _start(self) -> None:
-        self._alive[self._next] = self._travel(self._next)
+    def _choose(self, version: int) -> list[int] | None:
+        """The groups that a step should take now; None as long as it has to wait."""
+        size, ahead = self.config.train.groups_per_step, self.config.train.max_staleness
+        if len(self._ready) < size:
+            return None
+        oldest = sorted(self._alive, key=lambda i: (self._alive[i].version, i))
+        chosen = [index for index in oldest if index in self._ready][:size]
+        if not ahead and chosen != oldest[:size]:
+            return None
+        for steps in range(ahead):
+            # What will be too old in so many steps has to fit into the steps until then.
+            due = [i for i in oldest if self._alive[i].version + ahead <= version + steps]
+            if len(due) - len({*due} & {*chosen}) > steps * size:
+                return None
+        if too_old := [index for index in chosen if self._is_too_old(index, version)]:
+            for index in too_old:
+                self._sample_anew(index, version)
+            return None
+        return chosen
+
+    def _take_in(self, version: int) -> None:
+        """Look at the groups that have come; one without a signal makes room for another."""
+        self._comes.clear()
+        came, self._came = self._came, []
+        for index in came:
+            arrived = self._alive[index].task.result()
+            rewards = [reward.total for reward in arrived.rollout.rewards]
+            if self.config.train.dynamic_sampling and not has_signal(rewards):
+                self._num_dropped += 1
+                del self._alive[index]
+                self._drop(index, "equal rewards")
+                self._start(version)
+            else:
+                self._ready[index] = arrived
+
+    def _start(self, version: int) -> None:
+        while self._next in self.state.ahead:
+            self._next += 1
+        self._alive[self._next] = _Alive(self._travel(self._next), version)
         self._next += 1
 
     def _travel(self, index: int) -> asyncio.Task[Arrived]:
         self.account.started += 1
-        return asyncio.create_task(travel(self.run, index, self.stream[index]))
+        task = asyncio.create_task(self.travel(index))
+        task.add_done_callback(lambda _: self._note(index))
+        return task
 
-    async def _fresh(self, index: int, version: int) -> Arrived:
-        """The group at a position; one that is older than allowed is sampled anew, if so set.
+    def _note(self, index: int) -> None:
+        self._came.append(index)
+        self._comes.set()
 
-        Slots keep groups young. This is for a rollout actor that answers under weights which were
-        taken back from it.
-        """
-        train = self.run.config.train
-        for _ in range(MAX_REJECTED):
-            arrived = await self._alive[index]
-            age = max(staleness(arrived.rollout, version), default=0)
-            if train.too_stale == "train" or age <= train.max_staleness:
-                return arrived
-            self._drop(index, "too stale", age=age)
-            self._alive[index] = self._travel(index)
-        raise EngineError(
-            f"group {index} was sampled under weights of more than train.max_staleness "
-            f"{train.max_staleness} versions ago, {MAX_REJECTED} times; a rollout actor does not "
-            "take new weights"
-        )
+    def _is_too_old(self, index: int, version: int) -> bool:
+        """Slots keep groups young; a rollout actor may answer under weights taken back from it."""
+        train = self.config.train
+        age = max(staleness(self._ready[index].rollout, version), default=0)
+        return train.too_stale == "reject" and age > train.max_staleness
+
+    def _sample_anew(self, index: int, version: int) -> None:
+        alive = self._alive[index]
+        age = max(staleness(self._ready.pop(index).rollout, version))
+        if alive.num_rejected == MAX_REJECTED - 1:
+            raise EngineError(
+                f"group {index} was sampled under weights of more than train.max_staleness "
+                f"{self.config.train.max_staleness} versions ago, {MAX_REJECTED} times; a rollout "
+                "actor does not take new weights"
+            )
+        self._drop(index, "too stale", age=age)
+        self._alive[index] = _Alive(self._travel(index), version, alive.num_rejected + 1)
 
     def _drop(self, index: int, reason: str, **details: Any) -> None:
         self.account.dropped[reason] += 1
-        write_event(self.run.config.run_dir, "group dropped", index=index, reason=reason, **details)
+        write_event(self.config.run_dir, "group dropped", index=index, reason=reason, **details)

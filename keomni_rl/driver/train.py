@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -15,6 +16,7 @@ from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
 from keomni_rl.driver.checkpoints import RunState, checkpoint_of, latest_checkpoint
 from keomni_rl.driver.evaluation import Evaluation
+from keomni_rl.driver.journey import travel
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
 from keomni_rl.driver.run import Run
@@ -105,7 +107,7 @@ async def _train_through_losses(
                     await stop.or_raise(finish_broken_off(run, evaluation, state, checkpoint))
                 loop = Loop(
                     run,
-                    Slots(run, inputs.stream, state.position, account),
+                    Slots(config, partial(travel, run, inputs.stream), account, state),
                     writer=writer,
                     evaluation=evaluation,
                     stop=stop,
