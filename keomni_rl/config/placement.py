@@ -96,7 +96,8 @@ class PlacementConfig(Cluster):
         for role in ("learner", "reference"):
             if (gpus := getattr(self, role).gpus) > 1:
                 raise ValueError(
-                    f"{role}.gpus: {gpus}, but one such actor works on one GPU; raise {role}.actors"
+                    f"{role}.gpus: {gpus}, but one such actor works on one GPU; raise "
+                    f"placement.{role}.actors"
                 )
         if self.colocated:
             self._check_colocated()

@@ -8,9 +8,7 @@ from keomni_rl.driver.run import Run
 from keomni_rl.evaluation.summary import summarise, write_summary
 from keomni_rl.types import Prediction, Question
 
-NO_ACTORS = dict.fromkeys(
-    ("learner", "rollouts", "writer", "evaluators", "audio", "rewards", "references")
-)
+NO_ACTORS = dict.fromkeys(("learner", "rollouts", "writer", "evaluators", "audio", "scoring"))
 
 
 def question(name: str, task: str) -> Question:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keomni_rl.config import RunConfig, load_config
 from keomni_rl.driver.plan import describe_plan
-from keomni_rl.driver.train import roles
+from keomni_rl.driver.topology import roles
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ON_CPU = [
@@ -35,9 +35,9 @@ def test_supervised_training_with_evaluators_starts_these_alone():
 
 def test_grpo_starts_all_roles_but_a_reference_that_nothing_asks_for():
     recipe = str(CONFIGS / "ke_omni_r_7b.yaml")
-    assert planned(recipe)[0] == ["rollout", "learner", "reference", "evaluator"]
+    assert planned(recipe)[0] == ["learner", "rollout", "reference", "evaluator", "reward"]
     started, plan = planned(recipe, "algo.beta=0", *ON_CPU)
-    assert started == ["rollout", "learner", "evaluator"]
+    assert started == ["learner", "rollout", "evaluator", "reward"]
     assert plan["reference"] == "none, beta 0"
     assert plan["rollout actors"].startswith("1 x CPU, 2 threads, vLLM, 8 completions of 64 tok")
     assert plan["loop"] == "6400 steps of 8 groups, at most 0 versions stale, 8 slots"
