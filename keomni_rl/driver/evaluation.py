@@ -8,6 +8,7 @@ from keomni_rl.config.schema import EvaluationConfig
 from keomni_rl.driver.answering import Answering, read_answers
 from keomni_rl.driver.run import Run
 from keomni_rl.evaluation.summary import Summary, read_summary
+from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Question
 
 
@@ -19,6 +20,10 @@ class Evaluation:
         self._config = config
         self._questions = questions
         self._task: asyncio.Task[Summary] | None = None
+        self.answering: Answering | None = None
+        """The evaluation under way, or else the last one."""
+        self.last: Summary | None = None
+        """Of the last one that ended."""
         # A run may have been stopped between an evaluation's end and its place in the metrics.
         self._finished = read_evaluations(run.config.run_dir)
 
@@ -34,7 +39,7 @@ class Evaluation:
         await self.finish()
         await self._run.publish("evaluator")
         assert self._run.evaluators is not None
-        answering = Answering(
+        self.answering = Answering(
             pool=self._run.evaluators,
             audio=self._run.audio,
             config=self._config,
@@ -47,7 +52,18 @@ class Evaluation:
             step=self._run.step,
             version=self._run.version,
         )
-        self._task = asyncio.create_task(answering.run())
+        self._task = asyncio.create_task(self._answer(self.answering))
+
+    async def _answer(self, answering: Answering) -> Summary:
+        run_dir, of = (
+            self._run.config.run_dir,
+            {"step": answering.step, "version": answering.version},
+        )
+        write_event(run_dir, "evaluation start", answered=len(answering.answered), **of)
+        summary = await answering.run()
+        write_event(run_dir, "evaluation end", accuracy=summary.accuracy, n=summary.n, **of)
+        self.last = summary
+        return summary
 
     def take_finished(self) -> dict[int, dict[str, float]]:
         """Figures of the evaluations that have ended since the last call, by policy version.

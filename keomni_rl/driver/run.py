@@ -52,6 +52,8 @@ class Run:
     version: int = 0
     """Of the learner's weights, which rollout actors hold too. It grows with every step and is
     never given to other weights: not even when a lost learner takes steps with it."""
+    given: dict[str, int] = field(default_factory=dict)
+    """Version that the actors of a role were given last."""
     _last_sent: int = -1
     """The newest version that any engine may hold."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
@@ -66,9 +68,15 @@ class Run:
         return [pool for pool in (self.rollouts, self.evaluators) if pool]
 
     @property
-    def pools(self) -> list[ActorPool[Any]]:
-        """All pools that this run has."""
-        return [*self.engines, *(pool for pool in (self.rewards, self.references) if pool)]
+    def pools(self) -> dict[str, ActorPool[Any]]:
+        """All pools that this run has, by role."""
+        pools = {
+            "rollout": self.rollouts,
+            "evaluator": self.evaluators,
+            "reward": self.rewards,
+            "reference": self.references,
+        }
+        return {role: pool for role, pool in pools.items() if pool}
 
     async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
         """Start the learner, anew if it was lost.
@@ -149,7 +157,7 @@ class Run:
         handles = pool.handles
         if not handles:  # all are being replaced, and get the weights then
             return 0
-        self._last_sent = version
+        self._last_sent = self.given[role] = version
         if self._connected.get(role) != handles:
             await self._connect(role, role, handles)
         sent = await self.learner.publish(role, version)
@@ -196,7 +204,7 @@ class Run:
 
     async def close(self) -> None:
         """End all actors."""
-        for pool in self.pools:
+        for pool in self.pools.values():
             await pool.close()
         self.learner.close()
 

@@ -48,6 +48,16 @@ class Slots:
     def __post_init__(self) -> None:
         self._next = self.position
 
+    @property
+    def num_alive(self) -> int:
+        """Slots that are taken."""
+        return len(self._alive)
+
+    @property
+    def num_ready(self) -> int:
+        """Groups alive that the learner can have, or has."""
+        return sum(task.done() for task in self._alive.values())
+
     def fill(self) -> None:
         """Start a group in every free slot."""
         while len(self._alive) < self.run.config.slots:

@@ -52,6 +52,9 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
             on_loss=lambda cause: write_event(
                 config.run_dir, f"{role} actor lost", cause=cause, version=run.version
             ),
+            on_replaced=lambda: write_event(
+                config.run_dir, f"{role} actor replaced", version=run.given.get(role)
+            ),
             hang_s=max(config.faults.hang_s, longest_s),
             slow_s=slow_s,
         )
@@ -61,7 +64,12 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         rollouts = pool(
             "rollout",
             place.rollout,
-            lambda: start_actor(RolloutActor, place.rollout, run_engine_spec(config, "rollout")),
+            lambda: start_actor(
+                RolloutActor,
+                place.rollout,
+                run_engine_spec(config, "rollout"),
+                config.run_dir.name,
+            ),
         )
         rewards = pool(
             "reward",
@@ -76,7 +84,10 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
             "evaluator",
             place.evaluator,
             lambda: start_actor(
-                EvaluatorActor, place.evaluator, run_engine_spec(config, "evaluator")
+                EvaluatorActor,
+                place.evaluator,
+                run_engine_spec(config, "evaluator"),
+                config.run_dir.name,
             ),
             slow_s=SLOW_S,
         )
@@ -104,7 +115,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         references=references,
     )
     await asyncio.gather(
-        run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools)
+        run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools.values())
     )
     await run.share_weights()
     return run
