@@ -109,7 +109,7 @@ class Board:
             self._shown[metric.name] = shown
         tags = self._tags | tags
         if not metric.is_counter:
-            shown.set(value, tags)
+            shown.set(float(value), tags)
             return
         series = (metric.name, *tags.values())
         growth = value - self._totals.get(series, 0.0)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keomni_rl.config.schema import EvaluationConfig
 from keomni_rl.driver.answering import Answering, read_answers
@@ -55,15 +56,15 @@ class Evaluation:
         self._task = asyncio.create_task(self._answer(self.answering))
 
     async def _answer(self, answering: Answering) -> Summary:
-        run_dir, of = (
-            self._run.config.run_dir,
-            {"step": answering.step, "version": answering.version},
-        )
-        write_event(run_dir, "evaluation start", answered=len(answering.answered), **of)
+        policy = {"step": answering.step, "version": answering.version}
+        self._tell("evaluation start", answered=len(answering.answered), **policy)
         summary = await answering.run()
-        write_event(run_dir, "evaluation end", accuracy=summary.accuracy, n=summary.n, **of)
+        self._tell("evaluation end", accuracy=summary.accuracy, n=summary.n, **policy)
         self.last = summary
         return summary
+
+    def _tell(self, event: str, **details: Any) -> None:
+        write_event(self._run.config.run_dir, event, **details)
 
     def take_finished(self) -> dict[int, dict[str, float]]:
         """Figures of the evaluations that have ended since the last call, by policy version.

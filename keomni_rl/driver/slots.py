@@ -100,6 +100,7 @@ class Slots:
             task.cancel()
         await asyncio.gather(*self._alive.values(), return_exceptions=True)
         self.account.unfinished += len(self._alive)
+        self._alive.clear()
 
     def _start(self) -> None:
         self._alive[self._next] = self._travel(self._next)
