@@ -36,6 +36,17 @@ class Selector:
         )
 
 
+def unanswered(page: "Page") -> list[str]:
+    """Expressions of the dashboard that name a series which is not served."""
+    expressions = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    return [
+        expression
+        for expression in expressions
+        for selector in selectors(expression)
+        if not any(selector.takes(labels) for labels, _ in page.series(METRICS[selector.name]))
+    ]
+
+
 def selectors(expression: str) -> Iterator[Selector]:
     for name, inside in re.findall(r"\b(ray_\w+)\{(.*?)\}", expression):
         matchers = re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', inside)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from keomni_rl.actors import cluster_metrics as shown
-from tests.dashboard import METRICS, PANELS, selectors
+from tests.dashboard import METRICS, unanswered
 from tests.faults.injector import Driver, num_unaccounted
 
 STEPS = 12
@@ -61,8 +61,8 @@ def survived(inputs, tmp_path_factory):
     driver.wait_for_step(5)
     kill(driver.actors("Learner"))
     driver.wait_until(lambda: driver.events("learner lost"))
-    pages = []
-    driver.wait_until(lambda: shows_everything(driver, pages))
+    pages = []  # until all is served: last what became of the lost steps, and that takes Ray 10 s
+    driver.wait_until(lambda: not unanswered(served(driver, pages)) or has_step(driver, EVALUATED))
     driver.wait_for_step(EVALUATED)
     driver.wait_until(lambda: answers.exists() and answers.stat().st_size)
     kill(driver.actors("Evaluator"))
@@ -81,10 +81,13 @@ def survived(inputs, tmp_path_factory):
     return run, code, doors, pages[-1]
 
 
-def shows_everything(driver, pages):
-    """Whether every metric is served; what is shown last is what became of a lost learner."""
+def served(driver, pages):
     pages.append(driver.served())
-    return all(pages[-1].series(metric) for metric in METRICS.values())
+    return pages[-1]
+
+
+def has_step(driver, step):
+    return any(m["step"] == step for m in driver.metrics())
 
 
 def events(run, name):
@@ -181,19 +184,18 @@ def test_prometheus_is_served_every_metric_under_the_runs_name(survived):
 
 def test_every_line_of_the_dashboard_finds_something(survived):
     *_, page = survived
-    for target in (target for panel in PANELS for target in panel["targets"]):
-        for selector in selectors(target["expr"]):
-            series = page.series(METRICS[selector.name])
-            assert any(selector.takes(labels) for labels, _ in series), target["expr"]
+    assert unanswered(page) == []
 
 
 def test_what_prometheus_is_served_is_so(survived):
     run, *_, page = survived
     [[_, step]] = page.series(shown.STEP)
-    assert 4 <= step <= 6
-    assert page.sums(shown.RESTARTS, "role") == {"rollout": 3, "reward": 1, "reference": 1}
-    dropped = page.sums(shown.DROPPED, "reason")
-    assert dropped["rolled back"] in (4, 8)  # the groups of a step or two
+    assert 4 <= step <= EVALUATED
+    restarts = page.sums(shown.RESTARTS, "role")
+    assert [restarts[role] for role in ("rollout", "reward", "reference")] == [3, 1, 1]
+    [lost] = events(run, "learner lost")
+    lost_steps = lost["step"] - lost["back_to"]
+    assert page.sums(shown.DROPPED, "reason")["rolled back"] == lost_steps * 4
     assert sum(page.sums(shown.SLOTS, "state").values()) == 4
     assert page.sums(shown.ACTORS, "role").keys() == {
         *("rollout", "evaluator", "reward", "reference")
@@ -204,9 +206,7 @@ def test_what_prometheus_is_served_is_so(survived):
     assert accuracy == pytest.approx(run.evaluation(0).accuracy)
     assert all(value > 0 for value in page.sums(shown.TOKENS, "role").values())
     stages = page.sums(shown.STEP_SECONDS, "stage")
-    assert stages["step"] == pytest.approx(
-        sum(stages[part] for part in ("wait", "learner", "publish", "rest")), rel=0.1
-    )
+    assert stages["step"] == max(stages.values()) > stages["learner"] > 0
     [[_, sent]] = page.series(shown.PUBLISHED_BYTES)
     assert sent == run.metrics[0]["publish/bytes"]
     assert 0 <= page.sums(shown.REWARD, "part")["accuracy"] <= 1
