@@ -23,10 +23,10 @@ class Evaluation:
         self._task: asyncio.Task[Summary] | None = None
         self.answering: Answering | None = None
         """The evaluation under way, or else the last one."""
-        self.last: Summary | None = None
-        """Of the last one that ended."""
         # A run may have been stopped between an evaluation's end and its place in the metrics.
         self._finished = read_evaluations(run.config.run_dir)
+        self.last = self._finished[-1] if self._finished else None
+        """Of the last one that ended."""
 
     def is_due(self, step: int) -> bool:
         """Whether the policy after ``step`` steps is to be evaluated and has not been."""
