@@ -1,13 +1,18 @@
 """What is read off a run for Ray's metrics."""
 
 import asyncio
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
 from keomni_rl.actors import cluster_metrics as shown
+from keomni_rl.actors.pool import ActorPool
+from keomni_rl.config.schema import AnsweringConfig, PromptConfig
 from keomni_rl.driver.account import Account
-from keomni_rl.driver.monitor import monitored, of_account, of_step
+from keomni_rl.driver.answering import Answering
+from keomni_rl.driver.monitor import monitored, of_account, of_evaluators, of_step
+from keomni_rl.types import Prediction
 
 STEP = MappingProxyType(
     {
@@ -54,6 +59,39 @@ def test_every_sample_has_the_tags_of_its_metric():
     account.dropped["equal rewards"] = 2
     for metric, _, tags in (*of_step(STEP), *of_account(account)):
         assert tuple(tags) == metric.tags
+
+
+def test_an_evaluation_shows_how_far_it_is(tmp_path, question):
+    async def read():
+        pool = ActorPool(object, 3, on_loss=print, hang_s=60.0)
+        answering = Answering(
+            pool=pool,
+            audio=None,
+            config=AnsweringConfig(file=tmp_path / "questions.json"),
+            prompt=PromptConfig(),
+            questions=[question, replace(question, id="q2")],
+            folder=tmp_path,
+            run_id="run",
+            num_evaluators=3,
+            answered={
+                "q1": Prediction(
+                    id="q1", model_output="Car", model_output_raw="Car", finish_reason="stop"
+                )
+            },
+        )
+        return list(of_evaluators(pool, answering))
+
+    *shown_first, (metric, seconds, tags) = asyncio.run(read())
+    assert shown_first == [
+        (shown.ACTORS, 0, {"role": "evaluator", "state": "ready"}),
+        (shown.ACTORS, 3, {"role": "evaluator", "state": "starting"}),
+        (shown.IN_HAND, 0, {"role": "evaluator"}),
+        (shown.RESTARTS, 0, {"role": "evaluator"}),
+        (shown.QUESTIONS, 2, {}),
+        (shown.ANSWERED, 1, {}),
+    ]
+    assert (metric, tags) == (shown.DRIVER_SECONDS, {})
+    assert seconds > 0
 
 
 def test_a_fault_of_the_monitor_is_told():
