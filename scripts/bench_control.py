@@ -150,7 +150,7 @@ async def _control(num_actors: int, num_groups: int, root: Path) -> dict[str, fl
 
     config = _config(root, num_steps=NUM_WARM + num_groups // GROUPS_PER_STEP)
     run = _run(config, num_actors)
-    await asyncio.gather(*(pool.wait_ready() for pool in run.pools))
+    await asyncio.gather(*(pool.wait_ready() for pool in run.pools.values()))
     driver, ends = psutil.Process(), []
 
     def on_step(step: int, _: Any) -> None:

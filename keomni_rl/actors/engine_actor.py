@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from keomni_rl.actors.cluster_metrics import TOKENS, actor_board
 from keomni_rl.actors.prediction import prediction_of
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
@@ -23,11 +24,19 @@ class EngineActor:
     """An engine and the weight-transfer calls that the learner makes on it.
 
     A dead engine must end its actor, or Ray would send work to a shell for ever.
+
+    Args:
+        spec: of the engine.
+        run: name of the run folder, for metrics.
     """
 
-    def __init__(self, spec: EngineSpec) -> None:
+    role: ClassVar[str]
+
+    def __init__(self, spec: EngineSpec, run: str) -> None:
         from keomni_rl.engines.rollout import RolloutEngine
 
+        self._board = actor_board(run, self.role)
+        self._num_tokens = 0
         self._engine = RolloutEngine(spec)
         self._watch: asyncio.Task[None] | None = None
 
@@ -54,6 +63,10 @@ class EngineActor:
         except EngineError:
             log.error("the vLLM engine is dead; ending its actor so that it is replaced")
             os._exit(1)
+
+    def _count(self, num_tokens: int) -> None:
+        self._num_tokens += num_tokens
+        self._board.show(TOKENS, self._num_tokens)
 
     async def compare_weight_names(self, sent: list[str]) -> tuple[list[str], list[str]]:
         """See `RolloutEngine.compare_weight_names`."""
@@ -86,25 +99,33 @@ class EngineActor:
 class RolloutActor(EngineActor):
     """Samples groups of completions."""
 
+    role = "rollout"
+
     async def generate(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Group:
         """The G completions of one prompt under the current weights."""
-        return await self._or_end(self._engine.generate(key, prompt, clip, sampling))
+        group = await self._or_end(self._engine.generate(key, prompt, clip, sampling))
+        self._count(sum(len(completion.token_ids) for completion in group.completions))
+        return group
 
 
 class EvaluatorActor(EngineActor):
     """Answers evaluation questions."""
+
+    role = "evaluator"
 
     async def answer(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
     ) -> Prediction:
         """The answers to one question, with the part in the answer tags taken out."""
         replies = await self._or_end(self._engine.answer(key, prompt, clip, sampling))
+        num_tokens = sum(reply.num_tokens for reply in replies)
+        self._count(num_tokens)
         return prediction_of(
             prompt.id,
             [reply.text for reply in replies],
             finish_reason=replies[0].finish_reason,
-            num_tokens=sum(reply.num_tokens for reply in replies),
+            num_tokens=num_tokens,
             policy_version=replies[0].policy_version,
         )

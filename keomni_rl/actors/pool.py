@@ -54,6 +54,7 @@ class ActorPool(Generic[ResultT]):
             work.
         on_join: told of every actor that joins beside the first ones.
         on_loss: told of every actor lost.
+        on_replaced: told of every actor that is ready in place of a lost one.
         hang_s: seconds without any answer before an actor with work counts as hung, at least.
         slow_s: seconds before a piece of work is given to a second actor as well, at least; None
             for work that is not to be done twice.
@@ -68,12 +69,13 @@ class ActorPool(Generic[ResultT]):
         on_join: Callable[[], None] = lambda: None,
         restore: Callable[[Any], Awaitable[None]] | None = None,
         on_loss: Callable[[str], None],
+        on_replaced: Callable[[], None] = lambda: None,
         hang_s: float,
         slow_s: float | None = None,
     ) -> None:
         self._start = start
         self._restore = restore
-        self._on_loss = on_loss
+        self._on_loss, self._on_replaced = on_loss, on_replaced
         self._hang_s, self._slow_s = hang_s, slow_s
         self._members = [_Member(start(place), place) for place in range(size)]
         self._joining = range(size, size + extra)
@@ -95,6 +97,16 @@ class ActorPool(Generic[ResultT]):
     def handles(self) -> list[Any]:
         """Actors that work may be given to."""
         return [member.handle for member in self._members if member.is_ready]
+
+    @property
+    def num_actors(self) -> int:
+        """Ready or starting."""
+        return len(self._members)
+
+    @property
+    def num_in_hand(self) -> int:
+        """Pieces of work given to actors and not answered yet."""
+        return sum(len(member.attempts) for member in self._members)
 
     async def wait_ready(self) -> None:
         """Wait for every actor's engine; one that dies while it starts is started again.
@@ -245,6 +257,7 @@ class ActorPool(Generic[ResultT]):
         try:
             await self._start_another(place, self._restore)
             self.num_restarts += 1
+            self._on_replaced()
         except GIVEN_UP as error:
             self._failure = error
             log.error("a replacement actor could not be brought up: %s", error)

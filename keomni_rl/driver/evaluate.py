@@ -19,6 +19,7 @@ from keomni_rl.config.placement import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
+from keomni_rl.driver.monitor import monitored, of_evaluators
 from keomni_rl.driver.preflight import check_model
 from keomni_rl.driver.run_dir import locked, prepare_run_dir
 from keomni_rl.driver.settle import settle, tell_idle
@@ -81,6 +82,7 @@ async def _evaluate(
     tell_idle(config, console)
     with console.status("starting evaluators"), refusal_told():
         pool = await start_pool(config)
+    write_event(config.run_dir, "ready")
     started = time.monotonic()
     with Progress("questions", len(questions), done=num_kept, console=console) as progress:
         answering = Answering(
@@ -99,7 +101,8 @@ async def _evaluate(
             answered=answered,
             on_answer=progress.update,
         )
-        summary = await answering.run()
+        async with monitored(config.run_dir.name, lambda: of_evaluators(pool, answering)):
+            summary = await answering.run()
     seconds = time.monotonic() - started
     write_event(
         config.run_dir,
@@ -132,11 +135,12 @@ async def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
     else:
         assert config.model is not None
         spec = engine_spec(config.model, config.engine, place, awaits_weights=False)
-        start = room.starter("evaluator", EvaluatorActor, spec)
+        start = room.starter("evaluator", EvaluatorActor, spec, config.run_dir.name)
     pool = ActorPool[Prediction](
         start,
         place.actors,
         on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
+        on_replaced=lambda: write_event(config.run_dir, "evaluator actor replaced"),
         hang_s=max(config.faults.hang_s, _longest_request_s(config)),
         slow_s=SLOW_S,
     )

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keomni_rl.config.schema import EvaluationConfig
 from keomni_rl.driver.answering import Answering, read_answers
 from keomni_rl.driver.run import Run
 from keomni_rl.driver.run_dir import evaluation_folders
 from keomni_rl.evaluation.summary import Summary, read_summary
+from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Question
 
 
@@ -20,8 +22,12 @@ class Evaluation:
         self._config = config
         self._questions = questions
         self._task: asyncio.Task[Summary] | None = None
+        self.answering: Answering | None = None
+        """The evaluation under way, or else the last one."""
         # A run may have been stopped between an evaluation's end and its place in the metrics.
         self._finished = read_evaluations(run.config.run_dir)
+        self.last = self._finished[-1] if self._finished else None
+        """Of the last one that ended."""
 
     def is_due(self, step: int) -> bool:
         """Whether the policy after ``step`` steps is to be evaluated and has not been."""
@@ -40,7 +46,7 @@ class Evaluation:
         await self.finish()
         await self._run.publish("evaluator")
         assert self._run.evaluators is not None
-        answering = Answering(
+        self.answering = Answering(
             pool=self._run.evaluators,
             audio=self._run.audio,
             config=self._config,
@@ -53,7 +59,18 @@ class Evaluation:
             step=self._run.step,
             version=self._run.version,
         )
-        self._task = asyncio.create_task(answering.run())
+        self._task = asyncio.create_task(self._answer(self.answering))
+
+    async def _answer(self, answering: Answering) -> Summary:
+        policy = {"step": answering.step, "version": answering.version}
+        self._tell("evaluation start", answered=len(answering.answered), **policy)
+        summary = await answering.run()
+        self._tell("evaluation end", accuracy=summary.accuracy, n=summary.n, **policy)
+        self.last = summary
+        return summary
+
+    def _tell(self, event: str, **details: Any) -> None:
+        write_event(self._run.config.run_dir, event, **details)
 
     def take_finished(self) -> dict[int, dict[str, float]]:
         """Figures of the evaluations that have ended since the last call, by policy version.

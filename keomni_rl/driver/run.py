@@ -55,6 +55,8 @@ class Run:
     version: int = 0
     """Of the learner's weights, which rollout actors hold too. It grows with every step and is
     never given to other weights: not even when a lost learner takes steps with it."""
+    given: dict[str, int] = field(default_factory=dict)
+    """Version that the actors of a role were given last."""
     _last_sent: int = -1
     """The newest version that any engine may hold."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
@@ -69,9 +71,11 @@ class Run:
         return [pool for pool in (self.rollouts, self.evaluators) if pool]
 
     @property
-    def pools(self) -> list[ActorPool[Any]]:
-        """All pools that this run has."""
-        return [*self.engines, *(self.scoring.pools if self.scoring else [])]
+    def pools(self) -> dict[str, ActorPool[Any]]:
+        """All pools that this run has, by role."""
+        engines = {"rollout": self.rollouts, "evaluator": self.evaluators}
+        pools = engines | (self.scoring.pools if self.scoring else {})
+        return {role: pool for role, pool in pools.items() if pool}
 
     async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
         """Start the learner, anew if it was lost.
@@ -152,7 +156,7 @@ class Run:
         handles = pool.handles
         if not handles:  # all are being replaced, and get the weights then
             return 0
-        self._last_sent = version
+        self._last_sent = self.given[role] = version
         if self._connected.get(role) != handles:
             await self._connect(role, role, handles)
         sent = await self.learner.publish(role, version)
@@ -199,7 +203,7 @@ class Run:
 
     async def close(self) -> None:
         """End all actors."""
-        for pool in self.pools:
+        for pool in self.pools.values():
             await pool.close()
         self.learner.close()
 

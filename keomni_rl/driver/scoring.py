@@ -26,9 +26,9 @@ class Scoring:
         self._compared = Batching(self._compare_all)
 
     @property
-    def pools(self) -> list[ActorPool[Any]]:
-        """Its actors."""
-        return [pool for pool in (self._rewards, self._references) if pool]
+    def pools(self) -> dict[str, ActorPool[Any] | None]:
+        """Its actors by role."""
+        return {"reward": self._rewards, "reference": self._references}
 
     async def rewards(self, group: Group) -> tuple[Reward, ...]:
         """Rewards of a group's completions."""

@@ -116,6 +116,7 @@ class Slots:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.account.unfinished += len(tasks)
+        self._alive.clear()
 
     def _choose(self, version: int) -> list[int] | None:
         """The groups that a step should take now; None as long as it has to wait."""

@@ -50,16 +50,20 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
             start,
             getattr(place, role).actors,
             restore=(lambda handle: run.restore(role, handle)) if has_weights else None,
-            on_join=lambda: _event(config, f"{role} actor joined", version=run.version),
+            on_join=lambda: _event(config, f"{role} actor joined", version=run.given.get(role)),
             on_loss=lambda cause: _event(
                 config, f"{role} actor lost", cause=cause, version=run.version
+            ),
+            on_replaced=lambda: _event(
+                config, f"{role} actor replaced", version=run.given.get(role)
             ),
             **({"hang_s": config.faults.hang_s} | more),
         )
 
     rollouts = writer = evaluators = scoring = None
     if config.algo.kind == "grpo":
-        start = room.starter("rollout", RolloutActor, run_engine_spec(config, "rollout"))
+        spec = run_engine_spec(config, "rollout")
+        start = room.starter("rollout", RolloutActor, spec, config.run_dir.name)
         rollouts = pool("rollout", start, extra=place.rollout.num_extra)
         hang_s = max(config.faults.hang_s, _longest_rewards_s(config))
         rewards = pool("reward", _reward_starter(room, config), hang_s=hang_s)
@@ -71,7 +75,8 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
     else:
         writer = start_helper(WriterActor, HelperPlacement(), config.model)
     if config.evaluation:
-        start = room.starter("evaluator", EvaluatorActor, run_engine_spec(config, "evaluator"))
+        spec = run_engine_spec(config, "evaluator")
+        start = room.starter("evaluator", EvaluatorActor, spec, config.run_dir.name)
         evaluators = pool("evaluator", start, slow_s=SLOW_S)
     run = Run(
         config=config,
@@ -92,7 +97,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         scoring=scoring,
     )
     await asyncio.gather(
-        run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools)
+        run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools.values())
     )
     await run.share_weights()
     if rollouts:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from keomni_rl.driver.checkpoints import RunState, checkpoint_of, latest_checkpo
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.journey import travel
 from keomni_rl.driver.loop import FAILURES, Loop
+from keomni_rl.driver.monitor import TrainingMonitor, monitored
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
 from keomni_rl.driver.run import Run
 from keomni_rl.driver.run_dir import drop_evaluations, locked, prepare_run_dir
@@ -74,7 +76,12 @@ async def _train(
     try:
         with refusal_told(), console.status("starting engines (vLLM, DeepSpeed)"):
             run = await stop.or_raise(start_run(config, state, checkpoint))
-        await _train_through_losses(run, inputs, checkpoint, state, account, stop, console)
+        write_event(config.run_dir, "ready", step=run.step, version=run.version)
+        monitor = TrainingMonitor(run, account)
+        async with monitored(config.run_dir.name, monitor.read):
+            await _train_through_losses(
+                run, inputs, checkpoint, state, account, stop, console, monitor
+            )
     except FAILURES as error:
         event = "stopped" if isinstance(error, StoppedError) else "failed"
         write_event(config.run_dir, event, cause=first_line(error), **account.as_event())
@@ -91,6 +98,7 @@ async def _train_through_losses(
     account: Account,
     stop: Stop,
     console: Console,
+    monitor: TrainingMonitor,
 ) -> None:
     """The loop, begun again from the last checkpoint whenever the learner is lost."""
     config = run.config
@@ -99,19 +107,26 @@ async def _train_through_losses(
         evaluation = None
         if config.evaluation and inputs.evaluation is not None:
             evaluation = Evaluation(run, config.evaluation, inputs.evaluation)
+        slots = Slots(config, partial(travel, run, inputs.stream), account, state)
+        monitor.slots, monitor.evaluation, monitor.learner_restarts = slots, evaluation, restarts
         try:
             with Progress(
                 "step", config.train.max_steps, done=state.step, console=console
             ) as progress:
                 if evaluation:
                     await stop.or_raise(finish_broken_off(run, evaluation, state, checkpoint))
+
+                def on_step(step: int, metrics: Mapping[str, float]) -> None:
+                    progress.update(step, step_figures(metrics))
+                    monitor.metrics = metrics
+
                 loop = Loop(
                     run,
-                    Slots(config, partial(travel, run, inputs.stream), account, state),
+                    slots,
                     writer=writer,
                     evaluation=evaluation,
                     stop=stop,
-                    on_step=lambda step, metrics: progress.update(step, step_figures(metrics)),
+                    on_step=on_step,
                 )
                 await loop.train()
             return
@@ -127,6 +142,7 @@ async def _train_through_losses(
             roll_back(config.run_dir, state)
             await stop.or_raise(run.start_learner(state, checkpoint))
             await stop.or_raise(run.share_weights())
+            write_event(config.run_dir, "learner replaced", step=run.step, version=run.version)
         finally:
             writer.close()
 

@@ -1,6 +1,7 @@
 """Ends or stops the processes of a run, as a cluster does that loses them."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from keomni_rl.observe.sinks import read_lines
+from tests.dashboard import Page
 from tests.processes import MARK, marked
 
 ACTORS = ("Rollout", "Evaluator", "Learner", "Reference", "Reward", "Audio")
@@ -57,6 +59,16 @@ class Driver:
             for child in psutil.Process(pid).children()
             if ENGINE in " ".join(child.cmdline())
         ]
+
+    def served(self) -> Page:
+        """What its node serves to Prometheus now; Ray keeps the port in its session's folder."""
+        [session] = {
+            found[1]
+            for command in self.left().values()
+            if (found := re.search(r"--raylet_socket_name=(\S+)/sockets/", command))
+        }
+        [port] = Path(session).glob("metrics_export_port_*")
+        return Page.of(int(port.read_text()))
 
     def left(self) -> dict[int, str]:
         """All processes that this driver brought about and that live."""

@@ -1,6 +1,7 @@
 """One run that loses every kind of process it has, is told to leave, is resumed, and ends well."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import subprocess
 import psutil
 import pytest
 
+from keomni_rl.actors import cluster_metrics as shown
+from tests.dashboard import METRICS, unanswered
 from tests.faults.injector import Driver, num_unaccounted
 
 STEPS = 14
@@ -59,6 +62,8 @@ def survived(inputs, tmp_path_factory):
     driver.wait_for_step(5)
     kill(driver.actors("Learner"))
     driver.wait_until(lambda: driver.events("learner lost"))
+    pages = []  # until all is served: last what became of the lost steps, and that takes Ray 10 s
+    driver.wait_until(lambda: not unanswered(served(driver, pages)) or has_step(driver, EVALUATED))
     driver.wait_for_step(EVALUATED)
     driver.wait_until(lambda: answers.exists() and answers.stat().st_size)
     kill(driver.actors("Evaluator"))
@@ -78,7 +83,16 @@ def survived(inputs, tmp_path_factory):
     )
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
     run = inputs.finished(run_dir)
-    return run, code, doors
+    return run, code, doors, pages[-1]
+
+
+def served(driver, pages):
+    pages.append(driver.served())
+    return pages[-1]
+
+
+def has_step(driver, step):
+    return any(m["step"] == step for m in driver.metrics())
 
 
 def folder_of(run_dir, step):
@@ -98,7 +112,7 @@ def test_steps_are_whole_and_versions_consistent(survived):
 
 
 def test_whatever_listens_does_so_on_loopback(survived):
-    *_, doors = survived
+    _, _, doors, _ = survived
     assert len(doors) > 5
     assert {ip.removeprefix("::ffff:") for ip in doors} <= {"127.0.0.1", "::1"}
 
@@ -157,7 +171,7 @@ def test_an_evaluation_that_lost_its_evaluator_or_its_driver_is_whole(survived, 
 
 
 def test_sigterm_keeps_every_step(survived):
-    run, code, _ = survived
+    run, code, *_ = survived
     assert code == 143
     [stopped] = events(run, "stopped")
     starts = events(run, "start")
@@ -167,6 +181,69 @@ def test_sigterm_keeps_every_step(survived):
 def run_step_at(run, stopped):
     """The last step that was finished before an event."""
     return max(m["step"] for m in run.metrics if m["time"] <= stopped["time"])
+
+
+def test_prometheus_is_served_every_metric_under_the_runs_name(survived):
+    *_, page = survived
+    for name, metric in METRICS.items():
+        assert page.families[name].type == ("counter" if metric.is_counter else "gauge")
+        for labels, value in page.series(metric):
+            assert labels["run"] == "run"
+            assert {*metric.tags, "NodeAddress"} <= labels.keys()
+            assert math.isfinite(value)
+
+
+def test_every_line_of_the_dashboard_finds_something(survived):
+    *_, page = survived
+    assert unanswered(page) == []
+
+
+def test_what_prometheus_is_served_is_so(survived):
+    run, *_, page = survived
+    [[_, step]] = page.series(shown.STEP)
+    assert 4 <= step <= EVALUATED
+    restarts = page.sums(shown.RESTARTS, "role")
+    assert [restarts[role] for role in ("rollout", "reward", "reference")] == [3, 1, 1]
+    [lost] = events(run, "learner lost")
+    lost_steps = lost["step"] - lost["back_to"]
+    assert page.sums(shown.DROPPED, "reason")["rolled back"] == lost_steps * 4
+    assert sum(page.sums(shown.SLOTS, "state").values()) == 4
+    assert page.sums(shown.ACTORS, "role").keys() == {
+        *("rollout", "evaluator", "reward", "reference")
+    }
+    [[_, answered]], [[_, questions]] = map(page.series, (shown.ANSWERED, shown.QUESTIONS))
+    assert answered == questions == 160
+    [[_, accuracy]] = page.series(shown.ACCURACY)
+    assert accuracy == pytest.approx(run.evaluation(0).accuracy)
+    assert all(value > 0 for value in page.sums(shown.TOKENS, "role").values())
+    stages = page.sums(shown.STEP_SECONDS, "stage")
+    assert stages["step"] == max(stages.values()) > stages["learner"] > 0
+    [[_, sent]] = page.series(shown.PUBLISHED_BYTES)
+    assert sent == run.metrics[0]["publish/bytes"]
+    assert 0 <= page.sums(shown.REWARD, "part")["accuracy"] <= 1
+
+
+def test_every_replacement_is_in_the_events_with_the_version_that_it_got(survived):
+    run, *_ = survived
+    replaced = [e["version"] for e in events(run, "rollout actor replaced")]
+    assert len(replaced) == 3
+    assert replaced == sorted(replaced)
+    assert replaced[0] >= 1
+    assert [e["version"] for e in events(run, "evaluator actor replaced")] == [
+        e["version"] for e in events(run, "evaluation start") if e["step"] == EVALUATED
+    ]
+    [learner] = events(run, "learner replaced")
+    [lost] = events(run, "learner lost")
+    assert learner["step"] == lost["back_to"]
+    assert learner["version"] > replaced[-1]
+
+
+def test_evaluations_are_in_the_events(survived):
+    run, *_ = survived
+    ended = {e["step"]: e["accuracy"] for e in events(run, "evaluation end")}
+    assert ended == {
+        step: run.evaluation(step).accuracy for step in (0, EVALUATED, BROKEN_OFF, STEPS)
+    }
 
 
 def test_every_group_is_accounted_for(survived):
