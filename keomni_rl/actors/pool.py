@@ -178,6 +178,19 @@ class ActorPool(Generic[ResultT]):
             "see the actors' logs"
         )
 
+    async def tell(self, method: str, *args: Any) -> None:
+        """Have every actor do something; one that is lost over it is replaced."""
+
+        async def one(handle: Any) -> None:
+            try:
+                await getattr(handle, method).remote(*args)
+            except LOST as error:
+                if not is_loss(error):
+                    raise
+                self.lose(handle, first_line(error))
+
+        await asyncio.gather(*map(one, self.handles))
+
     async def _on(
         self, member: _Member, call: Callable[[Any, int], Any], attempt: int, cost: float
     ) -> ResultT:

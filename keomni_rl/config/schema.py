@@ -115,6 +115,9 @@ class RolloutConfig(Section):
     """A completion is cut here; long thinkers lose format and accuracy."""
     temperature: float = Field(1.0, gt=0, le=2)
     """The learner divides logits by it too."""
+    in_flight: Literal["keep", "finish"] = "keep"
+    """What becomes of completions under way when new weights come: they go on under them, each
+    span of tokens with its version, or new weights wait until they have ended."""
 
 
 class RewardConfig(Section):
@@ -329,11 +332,6 @@ class RunConfig(Section):
                 f"train.groups_per_step: {self.train.groups_per_step} is fewer than "
                 f"placement.learner.actors: {self.placement.learner.actors}; a rank needs a group"
             )
-        if self.placement.colocated and self.train.max_staleness:
-            raise ValueError(
-                f"train.max_staleness: {self.train.max_staleness} lets rollouts go on while the "
-                "learner works, which placement.colocated: true rules out; set one of them back"
-            )
         if self.algo.kind == "grpo":
             _check_room("rollout", self.rollout.max_new_tokens, self.engine)
         if self.evaluation:
@@ -344,7 +342,25 @@ class RunConfig(Section):
                 "read; train with think, no_think or answer"
             )
         self._check_supervised()
+        if self.placement.colocated:
+            self._check_colocated()
         return self
+
+    def _check_colocated(self) -> None:
+        if self.train.max_staleness or self.algo.kind == "supervised":
+            raise ValueError(
+                "placement.colocated: true lets rollouts and learner take turns, so that neither "
+                "works ahead; set train.max_staleness: 0 and algo.kind: grpo, or colocated: false"
+            )
+        if self.learner.zero_stage != 3:
+            raise ValueError(
+                "placement.colocated: true needs learner.zero_stage: 3, which can sleep"
+            )
+        if self.placement.learner.gpus and not self.learner.offload_optimizer:
+            raise ValueError(
+                "placement.colocated: true needs learner.offload_optimizer: true, so that a "
+                "learner that sleeps leaves its GPU to the rollouts"
+            )
 
     def _check_supervised(self) -> None:
         is_supervised = self.algo.kind == "supervised"

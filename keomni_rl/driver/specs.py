@@ -10,18 +10,30 @@ from keomni_rl.engines.specs import EngineSpec, LearnerSpec, ReferenceSpec, engi
 def transfer_backend(config: RunConfig, role: str) -> str:
     """VLLM's weight-transfer backend for a role of engines.
 
-    GPU to GPU for rollout actors. Evaluators get a packed buffer wherever they are: it can be sent
-    again, to one that was started in place of a lost one, when the learner has gone on.
+    GPU to GPU for rollout actors, within one if they are colocated. Evaluators get a packed buffer
+    wherever they are: it can be sent again, to one that was started in place of a lost one, when
+    the learner has gone on.
     """
     place = config.placement
-    return "nccl" if role == "rollout" and place.rollout.gpus and place.learner.gpus else "cpu"
+    if role == "evaluator" or not (place.rollout.gpus and place.learner.gpus):
+        return "cpu"
+    return "ipc" if place.colocated else "nccl"
 
 
 def run_engine_spec(config: RunConfig, role: str) -> EngineSpec:
     """The engine of a rollout or an evaluator actor, which waits for the learner's weights."""
     placement: RolePlacement = getattr(config.placement, role)
     backend = transfer_backend(config, role)
-    return engine_spec(config.model, config.engine, placement, backend=backend, awaits_weights=True)
+    is_rollout = role == "rollout"
+    return engine_spec(
+        config.model,
+        config.engine,
+        placement,
+        backend=backend,
+        awaits_weights=True,
+        in_flight=config.rollout.in_flight if is_rollout else "keep",
+        takes_turns=is_rollout and config.placement.colocated,
+    )
 
 
 def learner_spec(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:

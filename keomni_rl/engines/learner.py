@@ -17,6 +17,7 @@ import deepspeed
 import numpy as np
 import torch
 import torch.distributed as dist
+from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
 from torch import nn
 
 from keomni_rl.algorithms.loss import Metrics, grpo_loss, likelihood_loss
@@ -35,6 +36,8 @@ from keomni_rl.models.shared_prefix import PackedRows, Policy
 
 MEET_WITHIN = timedelta(minutes=30)
 """All ranks; some may have to wait for a node."""
+ASLEEP = (OffloadStateTypeEnum.lp_params, OffloadStateTypeEnum.lp_grads)
+"""What a sleeping learner keeps on the host."""
 NUM_PROBE_FRAMES = 100
 """Mel frames of the silent clip that a fresh optimizer is woken with."""
 
@@ -199,6 +202,17 @@ class LearnerEngine:
             PackedRows.pack([np.asarray(ids)], [[last]], [mel], self.device)
         )
         return logprobs
+
+    def sleep(self) -> None:
+        """Let go of the GPU's memory; the weights lie on the host until `wake`.
+
+        Optimizer and master weights lie there anyway (``learner.offload_optimizer``).
+        """
+        self._deepspeed.offload_states(ASLEEP, pin_memory=self.spec.on_gpu)
+
+    def wake(self) -> None:
+        """Be ready for anything else than sleeping."""
+        self._deepspeed.reload_states()
 
     def save(self, folder: Path) -> None:
         """Write policy and optimizer; every rank calls it, rank 0 writes."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from keomni_rl.config.placement import RolePlacement
 from keomni_rl.config.schema import (
@@ -48,6 +49,10 @@ class EngineSpec:
     """Compute threads on CPU."""
     backend: str
     """vLLM weight-transfer backend."""
+    in_flight: Literal["keep", "finish"] = "keep"
+    """What becomes of completions under way when new weights come."""
+    takes_turns: bool = False
+    """Whether it sleeps while the learner works on the same GPU."""
 
 
 def engine_spec(
@@ -57,6 +62,8 @@ def engine_spec(
     *,
     backend: str = "cpu",
     awaits_weights: bool,
+    in_flight: Literal["keep", "finish"] = "keep",
+    takes_turns: bool = False,
 ) -> EngineSpec:
     """The engine of one actor of a role."""
     return EngineSpec(
@@ -71,6 +78,8 @@ def engine_spec(
         kv_cache_gib=engine.kv_cache_gib,
         num_threads=placement.num_threads,
         backend=backend,
+        in_flight=in_flight,
+        takes_turns=takes_turns,
     )
 
 

@@ -75,7 +75,7 @@ def make_rows(model):
     return [Row(r, c, w) for r, c, w in zip(rollouts, clips, weights)]
 
 
-def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta, out):
+def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta, naps, out):
     from keomni_rl.engines.learner import LearnerEngine
 
     engine = LearnerEngine(
@@ -101,8 +101,13 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta
         )
     )
     rows = make_rows(model)[rank::world]
+    metrics = []
     try:
-        metrics = [engine.step(rows, step) for step in range(steps)]
+        for step in range(steps):
+            if naps:
+                engine.sleep()
+                engine.wake()
+            metrics.append(engine.step(rows, step))
     except NonFiniteLossError:
         metrics = [{"refused": 1.0}]
     weights = {name: tensor.clone() for name, tensor in engine.source}
@@ -120,10 +125,20 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta
 
 
 def learn(
-    tmp_path, model, name, *, world=1, stage=0, steps=2, checkpoint=None, beta=0.01, **settings
+    tmp_path,
+    model,
+    name,
+    *,
+    world=1,
+    stage=0,
+    steps=2,
+    checkpoint=None,
+    beta=0.01,
+    naps=False,
+    **settings,
 ):
     out = tmp_path / name
-    arguments = (world, free_port(), model, stage, settings, steps, checkpoint, beta, out)
+    arguments = (world, free_port(), model, stage, settings, steps, checkpoint, beta, naps, out)
     context = mp.get_context("spawn")
     ranks = [context.Process(target=rank_main, args=(r, *arguments)) for r in range(world)]
     for rank in ranks:
@@ -176,6 +191,12 @@ def test_any_stage_on_any_ranks_takes_the_same_step(
     first, second = (load_file(d / "metrics.safetensors") for d in (plain, other))
     for name in first:
         assert float(second[name]) == pytest.approx(float(first[name]), rel=1e-3, abs=1e-6), name
+
+
+def test_a_nap_between_steps_changes_nothing(plain, inputs, tmp_path):
+    other = learn(tmp_path, inputs.model, "other", world=2, stage=3, naps=True)
+    assert moved(other, inputs.model) > 1e-3
+    assert difference(plain, other) < 1e-4
 
 
 def test_going_on_from_a_checkpoint_is_exact(inputs, tmp_path):
