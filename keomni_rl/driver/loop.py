@@ -133,7 +133,8 @@ class Loop:
             | {
                 "rollout/dropped_equal_groups": float(batch.num_dropped),
                 "rollout/tokens_per_s": tokens / step_s,
-                "publish/bytes": float(advance.num_bytes),
+                "publish/bytes": float(advance.sent.num_bytes),
+                "publish/pause_s": advance.sent.pause_s,
                 "time/wait_s": collected - started,
                 "time/learner_s": advance.learner_s,
                 "time/publish_s": advance.publish_s,

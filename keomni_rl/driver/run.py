@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keomni_rl.actors.learner import NOTHING_SENT, Sent
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.schema import RolePlacement, RunConfig
@@ -26,8 +27,8 @@ class Advance:
     """What one step came to."""
 
     metrics: dict[str, float]
-    num_bytes: int
-    """Published to each rollout actor."""
+    sent: Sent
+    """To rollout actors."""
     learner_s: float
     publish_s: float
 
@@ -128,12 +129,12 @@ class Run:
             started = time.monotonic()
             metrics = await self.learner.step(self.step, rollouts, clips)
             learned = time.monotonic()
-            num_bytes = 0
+            sent = NOTHING_SENT
             if self.rollouts:
-                num_bytes = await self._send("rollout", self.rollouts, self.version + 1)
+                sent = await self._send("rollout", self.rollouts, self.version + 1)
             self.step += 1
             self.version += 1
-            return Advance(metrics, num_bytes, learned - started, time.monotonic() - learned)
+            return Advance(metrics, sent, learned - started, time.monotonic() - learned)
 
     async def publish(self, role: str) -> None:
         """Send the current weights to all actors of a role under the current version.
@@ -145,17 +146,24 @@ class Run:
         async with self._weights:
             await self._send(role, pool, self.version)
 
-    async def _send(self, role: str, pool: ActorPool[Any], version: int) -> int:
+    async def _send(self, role: str, pool: ActorPool[Any], version: int) -> Sent:
         handles = pool.handles
         if not handles:  # all are being replaced, and get the weights then
-            return 0
+            self._connected[role] = []
+            return NOTHING_SENT
         self._last_sent = version
-        if self._connected.get(role) != handles:
-            await self._connect(role, role, handles)
-        sent = await self.learner.publish(role, version)
+        try:
+            if self._connected.get(role) != handles:
+                await self._connect(role, role, handles)
+            sent = await self.learner.publish(role, version)
+        except LearnerLostError as error:
+            if transfer_backend(self.config, role) == "nccl":
+                for handle in handles:  # each may wait for the others in there for ever
+                    pool.lose(handle, f"left in a collective: {error}")
+            raise
         for position, cause in sent.lost.items():
             pool.lose(handles[position], cause)
-        return sent.num_bytes
+        return sent
 
     async def restore(self, role: str, handle: Any) -> None:
         """Give one fresh actor what the others of its role were given last.
@@ -175,7 +183,8 @@ class Run:
     async def _restore(self, role: str, handle: Any) -> None:
         if role not in self._connected:  # the first transfer is still to come, for this one too
             return
-        if transfer_backend(self.config, role) == "nccl":
+        keeps_what_it_sent = transfer_backend(self.config, role) == "cpu"
+        if not keeps_what_it_sent or not self._connected[role]:
             await self._connect(f"{role}-restored", role, [handle])
             sent = await self.learner.publish(f"{role}-restored", self.version)
         else:

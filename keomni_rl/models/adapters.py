@@ -82,6 +82,11 @@ class Weight:
         """The parameter with the weight's shape and dtype."""
         return self.parts[0]
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether a step may change it."""
+        return any(part.requires_grad for part in self.parts)
+
     def value(self) -> torch.Tensor:
         """The weight, merged where it is adapted; its parts must be gathered."""
         if len(self.parts) == 1:
