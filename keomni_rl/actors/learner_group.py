@@ -113,6 +113,14 @@ class LearnerGroup:
         sent: Sent = (await self._on([0], "resend", (destination, handle)))[0]
         return sent
 
+    async def sleep(self) -> None:
+        """See `LearnerEngine.sleep`."""
+        await self._all("sleep", *[()] * len(self._ranks))
+
+    async def wake(self) -> None:
+        """See `LearnerEngine.wake`."""
+        await self._all("wake", *[()] * len(self._ranks))
+
     async def save(self, folder: Path) -> None:
         """Write the learner's part of a checkpoint."""
         await self._all("save", *[(folder,)] * len(self._ranks))

@@ -134,7 +134,8 @@ class Loop:
             | {
                 "rollout/dropped_equal_groups": float(batch.num_dropped),
                 "rollout/tokens_per_s": tokens / step_s,
-                "publish/bytes": float(advance.num_bytes),
+                "publish/bytes": float(advance.sent.num_bytes),
+                "publish/pause_s": advance.sent.pause_s,
                 "time/wait_s": collected - started,
                 "time/learner_s": advance.learner_s,
                 "time/publish_s": advance.publish_s,
@@ -187,7 +188,7 @@ class Loop:
                     position=self._slots.position,
                     ahead=self._slots.ahead,
                 ),
-                self._run.learner.save,
+                self._run.save,
                 keep=self._config.checkpoint.keep,
             )
         except OSError as error:

@@ -7,12 +7,14 @@ what the others were given before its first prompt.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from keomni_rl.actors.audio import Clips
+from keomni_rl.actors.learner import NOTHING_SENT, Sent
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.placement import RolePlacement
@@ -29,8 +31,8 @@ class Advance:
     """What one step came to."""
 
     metrics: dict[str, float]
-    num_bytes: int
-    """Published to each rollout actor."""
+    sent: Sent
+    """To rollout actors."""
     learner_s: float
     publish_s: float
 
@@ -57,6 +59,8 @@ class Run:
     never given to other weights: not even when a lost learner takes steps with it."""
     given: dict[str, int] = field(default_factory=dict)
     """Version that the actors of a role were given last."""
+    _learner_sleeps: bool = False
+    """While colocated rollout actors have the GPUs."""
     _last_sent: int = -1
     """The newest version that any engine may hold."""
     _connected: dict[str, list[Any]] = field(default_factory=dict)
@@ -86,7 +90,10 @@ class Run:
         """
         async with self._weights:
             self._connected.clear()
+            if self.rollouts and self.config.placement.colocated:
+                await self.rollouts.tell("sleep")
             await self.learner.start(learner_spec(self.config, checkpoint))
+            self._learner_sleeps = False
             self.step = state.step
             self.version = max(state.version, self._last_sent + 1)
             await self._note_learner(None)
@@ -133,14 +140,17 @@ class Run:
         """Take one optimizer step on some groups and publish the new weights to rollout actors."""
         async with self._weights:
             started = time.monotonic()
+            if self.rollouts and self.config.placement.colocated:
+                await self.rollouts.tell("sleep")
+                await self._wake_learner()
             metrics = await self.learner.step(self.step, rollouts, clips)
             learned = time.monotonic()
-            num_bytes = 0
+            sent = NOTHING_SENT
             if self.rollouts:
-                num_bytes = await self._send("rollout", self.rollouts, self.version + 1)
+                sent = await self._send("rollout", self.rollouts, self.version + 1)
             self.step += 1
             self.version += 1
-            return Advance(metrics, num_bytes, learned - started, time.monotonic() - learned)
+            return Advance(metrics, sent, learned - started, time.monotonic() - learned)
 
     async def publish(self, role: str) -> None:
         """Send the current weights to all actors of a role under the current version.
@@ -149,20 +159,59 @@ class Run:
         """
         pool = self.rollouts if role == "rollout" else self.evaluators
         assert pool is not None
-        async with self._weights:
+        async with self._weights, self._learner_at_hand():
             await self._send(role, pool, self.version)
 
-    async def _send(self, role: str, pool: ActorPool[Any], version: int) -> int:
+    async def save(self, folder: Path) -> None:
+        """Write the learner's part of a checkpoint."""
+        async with self._weights, self._learner_at_hand():
+            await self.learner.save(folder)
+
+    @asynccontextmanager
+    async def _learner_at_hand(self) -> AsyncIterator[None]:
+        """For what a learner that sleeps must be woken for, beside rollouts that are under way."""
+        is_asleep = self._learner_sleeps
+        if is_asleep:
+            await self._wake_learner()
+        yield
+        if is_asleep:
+            await self._send_learner_to_sleep()
+
+    async def _wake_learner(self) -> None:
+        await self.learner.wake()
+        self._learner_sleeps = False
+
+    async def _send_learner_to_sleep(self) -> None:
+        await self.learner.sleep()
+        self._learner_sleeps = True
+
+    async def _send(self, role: str, pool: ActorPool[Any], version: int) -> Sent:
+        if role == "evaluator" or not self.config.placement.colocated:
+            return await self._transfer(role, pool, version)
+        await pool.tell("wake", "weights")
+        sent = await self._transfer(role, pool, version)
+        await self._send_learner_to_sleep()
+        await pool.tell("wake", "kv_cache")
+        return sent
+
+    async def _transfer(self, role: str, pool: ActorPool[Any], version: int) -> Sent:
         handles = pool.handles
         if not handles:  # all are being replaced, and get the weights then
-            return 0
+            self._connected[role] = []
+            return NOTHING_SENT
         self._last_sent = self.given[role] = version
-        if self._connected.get(role) != handles:
-            await self._connect(role, role, handles)
-        sent = await self.learner.publish(role, version)
+        try:
+            if self._connected.get(role) != handles:
+                await self._connect(role, role, handles)
+            sent = await self.learner.publish(role, version)
+        except LearnerLostError as error:
+            if transfer_backend(self.config, role) == "nccl":
+                for handle in handles:  # each may wait for the others in there for ever
+                    pool.lose(handle, f"left in a collective: {error}")
+            raise
         for position, cause in sent.lost.items():
             pool.lose(handles[position], cause)
-        return sent.num_bytes
+        return sent
 
     async def restore(self, role: str, handle: Any) -> None:
         """Give one fresh actor what the others of its role were given last.
@@ -173,7 +222,8 @@ class Run:
         while True:
             async with self._weights:  # never between a step and its publication
                 try:
-                    return await self._restore(role, handle)
+                    async with self._learner_at_hand():
+                        return await self._restore(role, handle)
                 except LearnerLostError as error:
                     await self._note_learner(error)
             async with self._learner_changes:
@@ -182,7 +232,8 @@ class Run:
     async def _restore(self, role: str, handle: Any) -> None:
         if role not in self._connected:  # the first transfer is still to come, for this one too
             return
-        if transfer_backend(self.config, role) == "nccl":
+        keeps_what_it_sent = transfer_backend(self.config, role) == "cpu"
+        if not keeps_what_it_sent or not self._connected[role]:
             await self._connect(f"{role}-restored", role, [handle])
             sent = await self.learner.publish(f"{role}-restored", self.version)
         else:

@@ -96,9 +96,12 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         ),
         scoring=scoring,
     )
-    await asyncio.gather(
-        run.start_learner(state, checkpoint), *(pool.wait_ready() for pool in run.pools.values())
-    )
+    starts = [pool.wait_ready() for pool in run.pools.values()]
+    if place.colocated:  # engines first: they look how much of their GPU is free
+        await asyncio.gather(*starts)
+        await run.start_learner(state, checkpoint)
+    else:
+        await asyncio.gather(run.start_learner(state, checkpoint), *starts)
     await run.share_weights()
     if rollouts:
         rollouts.let_join()

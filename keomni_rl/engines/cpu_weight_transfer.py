@@ -1,24 +1,18 @@
-"""A vLLM weight-transfer backend for machines without GPUs: one packed buffer in shared memory.
+"""A vLLM weight-transfer backend for machines without GPUs: packed buffers in shared memory.
 
 vLLM ships NCCL and CUDA IPC; this adds ``cpu`` through the same factories, so that nothing else
-in the system knows the difference. The trainer side packs all weights into one byte buffer and
-hands it to the client once: the number of calls does not depend on the number of parameters. The
-worker side maps a file and loads tensors that are views of it.
+in the system knows the difference. The learner packs weights straight into memory that engines of
+its machine map, before any of them pauses: the pause is the loading alone, and the number of calls
+depends neither on that of parameters nor the number of copies on that of engines.
+`keomni_rl.engines.cpu_weight_sender` is the learner's side, this file the engine's.
 """
 
-import math
-from collections.abc import Iterator
+import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from itertools import chain
+from typing import Any
 
-import numpy as np
-import torch
 from vllm.distributed.weight_transfer.base import (
-    ParamMeta,
-    TrainerInitInfo,
-    TrainerWeightTransferEngine,
-    VLLMWeightSyncClient,
-    WeightSource,
     WeightTransferEngine,
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
@@ -34,18 +28,31 @@ from vllm.model_executor.model_loader.reload import (
 
 from keomni_rl.engines.lifeline import watch_lifeline
 from keomni_rl.engines.model_loader import register_load_format
+from keomni_rl.engines.packed_weights import unpack
 
 BACKEND = "cpu"
-ALIGNMENT_BYTES = 64
+SENDER = "keomni_rl.engines.cpu_weight_sender"
+"""Imported by the learner alone: the engines' processes need no DeepSpeed."""
+
+
+RELOAD_LOG = "vllm.model_executor.model_loader.reload.layerwise"
 
 
 def register() -> None:
     """What vLLM calls in each of its processes: backend and load format known, parent watched."""
     watch_lifeline()
+    logging.getLogger(RELOAD_LOG).addFilter(_is_no_untouched_layer)
     register_load_format()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, CpuWeightTransferEngine)
-        WeightTransferTrainerFactory.register_engine(BACKEND, CpuTrainerWeightTransferEngine)
+        WeightTransferTrainerFactory.register_engine(
+            BACKEND, SENDER, "CpuTrainerWeightTransferEngine"
+        )
+
+
+def _is_no_untouched_layer(record: logging.LogRecord) -> bool:
+    """Not vLLM's warning of every layer that an update brings nothing for, as it may well be."""
+    return "Failed to load weights" not in record.msg
 
 
 @dataclass
@@ -55,15 +62,10 @@ class CpuInitInfo(WeightTransferInitInfo):
 
 @dataclass
 class CpuUpdateInfo(WeightTransferUpdateInfo):
-    """Where the packed weights lie and what they are."""
+    """The buffers to load from."""
 
-    path: str
-    """File in memory that holds the buffer."""
-    names: list[str]
-    dtype_names: list[str]
-    shapes: list[list[int]]
-    offsets: list[int]
-    """Of each tensor in the buffer, in bytes."""
+    parts: list[dict[str, Any]]
+    """Of each what `Packed.describe` says, and under ``path`` where this machine has it."""
 
 
 class CpuWeightTransferEngine(WeightTransferEngine[CpuInitInfo, CpuUpdateInfo]):
@@ -88,90 +90,8 @@ class CpuWeightTransferEngine(WeightTransferEngine[CpuInitInfo, CpuUpdateInfo]):
         self.receive_weights(self.parse_update_info(update_info))
 
     def receive_weights(self, update_info: CpuUpdateInfo) -> None:
-        """Load every tensor from its view of the mapped file."""
-        buffer = np.memmap(update_info.path, dtype=np.uint8, mode="c")
-        self.model.load_weights(_unpack(torch.from_numpy(buffer), update_info))
+        """Load every tensor from its view of the mapped buffers."""
+        self.model.load_weights(chain.from_iterable(map(unpack, update_info.parts)))
 
     def shutdown(self) -> None:
         """Nothing is held."""
-
-
-@dataclass
-class CpuTrainerInitInfo(TrainerInitInfo):
-    """Trainer-side choice of this backend."""
-
-    backend: ClassVar[str] = BACKEND
-
-
-class CpuTrainerWeightTransferEngine(TrainerWeightTransferEngine[CpuTrainerInitInfo]):
-    """The learner side: every rank iterates the source, rank 0 packs and sends."""
-
-    init_info_cls = CpuTrainerInitInfo
-    source: WeightSource
-
-    @classmethod
-    def trainer_init(
-        cls,
-        init_info: CpuTrainerInitInfo,
-        *,
-        client: VLLMWeightSyncClient,
-        source: WeightSource | None = None,
-    ) -> Self:
-        """Bind source and client; there is no communicator to open."""
-        if source is None:
-            raise ValueError("the cpu backend sends whole models and needs a WeightSource")
-        engine = cls(client=client, source=source, is_sender=init_info.is_sender)
-        if engine.is_sender:
-            client.init_weight_transfer_engine({})
-        return engine
-
-    def send_weights(self) -> None:
-        """Gather, pack, start, update, finish."""
-        if not self.is_sender:
-            for _ in self.source:  # the gather is a collective
-                pass
-            return
-        layout = _Layout.of(self.source.metadata())
-        buffer = np.empty(layout.num_bytes, np.uint8)
-        for meta, offset, (name, tensor) in zip(
-            layout.metas, layout.offsets, self.source, strict=True
-        ):
-            if name != meta.name:
-                raise ValueError(f"the source yielded {name!r} where it had declared {meta.name!r}")
-            data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
-            buffer[offset : offset + data.nbytes] = data
-        self.client.start_weight_update()
-        self.client.update_weights(layout.describe() | {"buffer": buffer})
-        self.client.finish_weight_update()
-
-
-@dataclass(frozen=True)
-class _Layout:
-    metas: list[ParamMeta]
-    offsets: list[int]
-    num_bytes: int
-
-    @classmethod
-    def of(cls, metas: list[ParamMeta]) -> Self:
-        offsets, end = [], 0
-        for meta in metas:
-            offsets.append(end)
-            size = math.prod(meta.shape) * meta.dtype.itemsize
-            end += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        return cls(metas, offsets, end)
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "names": [m.name for m in self.metas],
-            "dtype_names": [str(m.dtype).removeprefix("torch.") for m in self.metas],
-            "shapes": [list(m.shape) for m in self.metas],
-            "offsets": self.offsets,
-        }
-
-
-def _unpack(buffer: torch.Tensor, info: CpuUpdateInfo) -> Iterator[tuple[str, torch.Tensor]]:
-    fields = (info.names, info.dtype_names, info.shapes, info.offsets)
-    for name, dtype_name, shape, offset in zip(*fields, strict=True):
-        dtype = getattr(torch, dtype_name)
-        size = math.prod(shape) * dtype.itemsize
-        yield name, buffer[offset : offset + size].view(dtype).view(shape)

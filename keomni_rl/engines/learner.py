@@ -27,7 +27,7 @@ from keomni_rl.engines.learner_files import load_policy
 from keomni_rl.engines.optimizer_state import load_optimizer_state, save_optimizer_state
 from keomni_rl.engines.rows import MicroBatch, Row, split_rows
 from keomni_rl.engines.specs import LearnerSpec
-from keomni_rl.engines.weight_source import ZeroWeightSource
+from keomni_rl.engines.weight_source import LearnerWeights
 from keomni_rl.errors import NonFiniteLossError
 from keomni_rl.models.adapters import SCALE, choose_trained, lora_scale, merged_weights
 from keomni_rl.models.family import find_family
@@ -76,7 +76,7 @@ class LearnerEngine:
             optimizer=self._build_optimizer(network),
             config=deepspeed_config(spec),
         )
-        self.source = ZeroWeightSource(
+        self.source = LearnerWeights(
             merged_weights(network, lora_scale(spec.learner)), self.family.wire_name
         )
         if spec.checkpoint:

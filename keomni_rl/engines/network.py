@@ -1,6 +1,8 @@
 """Doors that other processes come in by: on one address, never on all of a machine."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def open_door(address: str) -> socket.socket:
@@ -15,3 +17,18 @@ def free_port() -> int:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def held_port(address: str) -> Iterator[int]:
+    """A port of one address for somebody else in this process to listen at, nobody's meanwhile.
+
+    It is bound but not listened at, so that whoever sets SO_REUSEADDR (as PyTorch's and vLLM's
+    stores do) can bind it too, while the kernel gives it to no one who asks for any free port.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((address, 0))
+        port: int = holder.getsockname()[1]
+        yield port

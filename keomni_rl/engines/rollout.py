@@ -6,15 +6,18 @@ It starts without weights when a learner will send them.
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from keomni_rl.engines.ipc_handles import plain_handles
 from keomni_rl.engines.lifeline import hold_lifeline
+from keomni_rl.engines.shared_buffer import SharedBuffer, place
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
 from keomni_rl.models.audio_prompt import end_ids
@@ -54,7 +57,7 @@ class RolloutEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         from keomni_rl.engines.model_loader import LOAD_FORMAT, write_served_folder
-        from keomni_rl.engines.weight_names import WORKER_EXTENSION
+        from keomni_rl.engines.worker_extension import WORKER_EXTENSION
 
         model = local_model(spec.model, spec.revision)
         self._family = find_family(model)
@@ -62,7 +65,10 @@ class RolloutEngine:
         self._forbidden = self._family.forbidden_tokens(self._processor)
         self._ends = end_ids(model, self._processor)
         self._folder = tempfile.TemporaryDirectory(prefix="keomni_rl-engine-")
-        self._weights_file = Path(self._folder.name) / "weights"
+        self._staged: list[SharedBuffer] = []
+        self._pause: Literal["keep", "wait"] = "keep" if spec.in_flight == "keep" else "wait"
+        self._paused_s: float | None = None
+        """When generation was stopped for an update, on the monotonic clock."""
         served = write_served_folder(Path(self._folder.name) / "model", model)
         on_cpu = spec.tensor_parallel == 0
         self._engine = AsyncLLM.from_engine_args(
@@ -77,6 +83,7 @@ class RolloutEngine:
                 max_num_seqs=spec.max_num_seqs,
                 gpu_memory_utilization=spec.gpu_memory_utilization,
                 enforce_eager=on_cpu,
+                enable_sleep_mode=spec.takes_turns and not on_cpu,
                 # On CPU a seeded request that is prefilled in parts kills the engine: its
                 # generator cannot be wound back.
                 enable_chunked_prefill=not on_cpu,
@@ -183,35 +190,53 @@ class RolloutEngine:
             first = (await self._engine.collective_rpc("compare_weight_names", args=(sent,)))[0]
         return first[0], first[1]
 
-    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> None:
-        """Meet the learner, as the backend does that."""
+    async def init_weight_transfer(self, init_info: Mapping[str, Any]) -> str:
+        """Meet the learner, as the backend does that; an earlier one is forgotten.
+
+        Returns:
+            The `place` whose shared memory can be opened here.
+        """
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
         request = WeightTransferInitRequest(init_info=dict(init_info))
         with _dead_engine_told("meeting the learner"):
+            if self._paused_s is not None:  # the last one was lost in the middle of an update
+                await self._engine.finish_weight_update()
+            await self._engine.shutdown_weight_transfer_engine()
             await self._engine.init_weight_transfer_engine(request)
+        return place()
+
+    def stage_weights(self, *buffers: np.ndarray) -> list[str]:
+        """Put packed weights where the engine's own process can map them; says where."""
+        self._staged = [SharedBuffer.of(buffer) for buffer in buffers]
+        return [buffer.path for buffer in self._staged]
 
     async def start_weight_update(self) -> None:
-        """Freeze what is in flight and open an update."""
+        """Freeze what is in flight, or let it end, and open an update."""
         with _dead_engine_told("opening an update"):
-            await self._engine.pause_generation(mode="keep", clear_cache=False)
+            self._paused_s = time.monotonic()
+            await self._engine.pause_generation(mode=self._pause, clear_cache=False)
             await self._engine.start_weight_update()
 
     async def update_weights(self, update_info: Mapping[str, Any]) -> None:
-        """Receive weights; a ``buffer`` is put where the engine's own process can map it."""
+        """Receive weights, as the backend does that."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         info = dict(update_info)
-        if (buffer := info.pop("buffer", None)) is not None:
-            buffer.tofile(self._weights_file)
-            info["path"] = str(self._weights_file)
         with _dead_engine_told("taking weights"):
-            await self._engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+            if "ipc_handles" in info:
+                info["ipc_handles"] = plain_handles(info["ipc_handles"])
+                await self._engine.collective_rpc("update_weights_from_ipc", args=(info,))
+            else:
+                await self._engine.update_weights(WeightTransferUpdateRequest(update_info=info))
 
-    async def finish_weight_update(self, version: int) -> None:
+    async def finish_weight_update(self, version: int) -> float:
         """Label the new weights, forget everything computed under the old ones, go on.
 
         vLLM keeps audio embeddings by the clip's hash alone, so the encoder cache has to go too.
+
+        Returns:
+            Seconds that generation stood still for.
         """
         with _dead_engine_told("taking new weights into use"):
             await self._engine.finish_weight_update(weight_version=str(version))
@@ -219,6 +244,23 @@ class RolloutEngine:
             await self._engine.reset_prefix_cache(reset_running_requests=True)
             await self._engine.reset_encoder_cache()
             await self._engine.resume_generation()
+        assert self._paused_s is not None
+        paused_s, self._paused_s = self._paused_s, None
+        self._staged = []
+        return time.monotonic() - paused_s
+
+    async def sleep(self) -> None:
+        """Let go of the GPU's memory once nothing is under way; the weights lie on the host.
+
+        On CPU vLLM only stops taking up requests.
+        """
+        with _dead_engine_told("going to sleep"):
+            await self._engine.sleep(level=1, mode="wait")
+
+    async def wake(self, part: str) -> None:
+        """Take back memory for the ``weights``, then for the ``kv_cache``, and go on."""
+        with _dead_engine_told("waking up"):
+            await self._engine.wake_up([part])
 
     async def check_health(self) -> None:
         """Raise EngineError when the engine's process is gone."""

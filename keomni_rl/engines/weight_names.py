@@ -1,14 +1,12 @@
 """Asks an engine which weights it expects, so that one that would not fit is named in time.
 
-`WeightNames` is mixed into vLLM's worker (``worker_extension_cls``) and runs in the engine's own
-process, where the truth is: the parameters of the model that was built.
+`WeightNames` is part of `keomni_rl.engines.worker_extension` and runs in the engine's own process,
+where the truth is: the parameters of the model that was built.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
-
-WORKER_EXTENSION = "keomni_rl.engines.weight_names.WeightNames"
 
 
 class WeightNames:

@@ -1,6 +1,12 @@
-"""The learner's weights as vLLM wants them: named, whole, in order, gathered from ZeRO-3 shards."""
+"""The learner's weights as vLLM wants them: named, whole, in order, gathered from ZeRO-3 shards.
+
+Most of a network may never change: a frozen audio tower, everything beside the adapted matrices.
+`LearnerWeights` keeps that part apart, so that engines get it once and the rest with every step.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from math import prod
 
 import deepspeed
 import torch
@@ -11,10 +17,16 @@ from keomni_rl.models.adapters import Weight
 
 GATHER_BYTES = 512 * 2**20
 """Parameters gathered at once under ZeRO-3; each gather is one collective."""
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Matrices of one layer that vLLM keeps in one parameter, in every family that we have.
+
+Its reload makes such a parameter anew from what an update brings, so that a missing part would be
+left as uninitialized memory: they are sent together or not at all. A missing bias is kept.
+"""
 
 
 class ZeroWeightSource(WeightSource):
-    """Every weight of a network under its wire name, whatever the ZeRO stage.
+    """Weights of a network under their wire names, whatever the ZeRO stage.
 
     All ranks iterate in lockstep: under ZeRO-3 each bucket is a collective. A bucket is gathered
     whole before any of it is yielded and released after the last, so a sender that blocks between
@@ -58,7 +70,50 @@ class ZeroWeightSource(WeightSource):
             yield bucket
 
 
+class LearnerWeights(WeightSource):
+    """All weights of the learner: first those that never change, then those that do.
+
+    Args:
+        weights: of the whole network, adapters merged.
+        wire_name: in-memory name -> the name that vLLM loads it under.
+    """
+
+    def __init__(self, weights: Iterable[Weight], wire_name: Callable[[str], str]) -> None:
+        weights = list(weights)
+        changing = _with_fused(weight.name for weight in weights if weight.is_trained)
+        self.frozen = ZeroWeightSource(
+            (weight for weight in weights if weight.name not in changing), wire_name
+        )
+        self.changing = ZeroWeightSource(
+            (weight for weight in weights if weight.name in changing), wire_name
+        )
+
+    def metadata(self) -> list[ParamMeta]:
+        """Of both parts."""
+        return [*self.frozen.metadata(), *self.changing.metadata()]
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield both parts in the order of `metadata`."""
+        return chain(self.frozen, self.changing)
+
+
+def _with_fused(names: Iterable[str]) -> set[str]:
+    """The names and those of what is fused with one of them."""
+    found = set()
+    for name in names:
+        module, _, kind = name.rpartition(".")
+        parent, _, layer = module.rpartition(".")
+        beside = next((group for group in FUSED if layer in group), (layer,))
+        found |= {f"{parent}.{other}.{kind}" for other in beside} if parent else {name}
+    return found
+
+
 def whole_shape(param: nn.Parameter) -> torch.Size:
     """The shape before ZeRO-3 took the parameter apart."""
     shape: torch.Size = getattr(param, "ds_shape", param.shape)
     return shape
+
+
+def num_bytes(metas: Iterable[ParamMeta]) -> int:
+    """What tensors take together."""
+    return sum(prod(meta.shape) * meta.dtype.itemsize for meta in metas)
