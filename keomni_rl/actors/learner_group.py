@@ -15,6 +15,7 @@ from keomni_rl.algorithms.aggregation import token_weights
 from keomni_rl.config.schema import AlgoConfig, RolePlacement
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.errors import LearnerLostError, WeightSyncError
+from keomni_rl.storage.manifest import Listed
 from keomni_rl.types import RolloutGroup
 
 GRACE_S = 15.0
@@ -46,6 +47,8 @@ class LearnerGroup:
                 for n in range(len(self._ranks))
             ),
         )
+        if spec.checkpoint_url:
+            await self._all("forget_fetched", *[(spec.checkpoint_url,)] * len(self._ranks))
 
     async def step(
         self, step: int, rollouts: Sequence[RolloutGroup], clips: Sequence[Any]
@@ -109,9 +112,11 @@ class LearnerGroup:
         sent: Sent = (await self._on([0], "resend", (destination, handle)))[0]
         return sent
 
-    async def save(self, folder: Path) -> None:
-        """Write the learner's part of a checkpoint."""
-        await self._all("save", *[(folder,)] * len(self._ranks))
+    async def save(self, place: Path | str) -> dict[str, Listed] | None:
+        """Write the learner's part of a checkpoint; see `LearnerActor.save`."""
+        listing: dict[str, Listed] | None
+        listing, *_ = await self._all("save", *[(place,)] * len(self._ranks))
+        return listing
 
     async def _all(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
         return await self._on(range(len(self._ranks)), method, *arguments)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from keomni_rl.config.run_dir import RunDir, working_folder
+
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -338,8 +340,9 @@ class ObserveConfig(Section):
 class RunConfig(Section):
     """A whole training run."""
 
-    run_dir: Path
-    """Folder that all results go to; a name in use is refused unless resumed."""
+    run_dir: RunDir
+    """Folder that all results go to, or its URL (s3://BUCKET/FOLDER, gs://BUCKET/FOLDER); one in
+    use is refused unless resumed."""
     model: ModelConfig
     data: DataConfig
     prompt: PromptConfig = PromptConfig()
@@ -355,6 +358,11 @@ class RunConfig(Section):
     placement: PlacementConfig = PlacementConfig()
     faults: FaultsConfig = FaultsConfig()
     observe: ObserveConfig = ObserveConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the driver reads and writes: ``run_dir``, or the local mirror of its URL."""
+        return working_folder(self.run_dir)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -439,8 +447,9 @@ class EvaluatePlacement(Section):
 class EvaluateConfig(Section):
     """A whole evaluation, without training."""
 
-    run_dir: Path
-    """Folder that predictions and summary go to; a name in use is refused unless resumed."""
+    run_dir: RunDir
+    """Folder that predictions and summary go to, or its URL; one in use is refused unless
+    resumed."""
     model: ModelConfig | None = None
     endpoint: EndpointConfig | None = None
     """Evaluate a served model instead of ``model``."""
@@ -451,6 +460,11 @@ class EvaluateConfig(Section):
     """A question whose clip is longer counts as failed; null takes what the model hears."""
     placement: EvaluatePlacement = EvaluatePlacement()
     faults: FaultsConfig = FaultsConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the driver reads and writes: ``run_dir``, or the local mirror of its URL."""
+        return working_folder(self.run_dir)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

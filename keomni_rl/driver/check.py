@@ -19,6 +19,7 @@ from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.train import roles
 from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
 from keomni_rl.models.hub import is_here
+from keomni_rl.storage.store import Store
 from keomni_rl.types import Prompt
 
 ResultT = TypeVar("ResultT")
@@ -60,8 +61,14 @@ def check_run(config: RunConfig) -> Check:
             check.plan.append(
                 ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
             )
+    check.attempt(lambda: _check_store(config.run_dir))
     check.attempt(lambda: _check_cluster(check, config))
     return check
+
+
+def _check_store(run_dir: Path | str) -> None:
+    if isinstance(run_dir, str):
+        Store(run_dir).probe()
 
 
 def _check_model(check: Check, config: RunConfig) -> Path | None:

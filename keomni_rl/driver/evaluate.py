@@ -19,7 +19,7 @@ from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
 from keomni_rl.driver.preflight import check_model
-from keomni_rl.driver.run_dir import locked, prepare_run_dir
+from keomni_rl.driver.run_dir import held
 from keomni_rl.driver.settle import settle, tell_idle
 from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.engines.specs import engine_spec
@@ -50,12 +50,11 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
     config = settle(config)
-    prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
-    with locked(config.run_dir):
+    with held(config.run_dir, command="evaluate", resume=resume):
         if resume:
             _refuse_other_settings(config)
         questions = read_evaluation_set(config.evaluation.file)
-        answered = read_answers(config.run_dir)
+        answered = read_answers(config.folder)
         refuse_other_answers(config, questions, answered)
         if config.model:
             check_model(config.model, max_audio_s=config.max_audio_s)
@@ -63,7 +62,7 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         try:
             if config.model:
                 check_placement(config.placement, ["evaluator"])
-            (config.run_dir / "config.yaml").write_text(to_yaml(config))
+            (config.folder / "config.yaml").write_text(to_yaml(config))
             return asyncio.run(_evaluate(config, questions, answered, console))
         finally:
             ray.shutdown()
@@ -76,7 +75,7 @@ async def _evaluate(
     console: Console,
 ) -> Summary:
     num_kept = len(answered)
-    write_event(config.run_dir, "start", answered=num_kept)
+    write_event(config.folder, "start", answered=num_kept)
     tell_idle(config, console)
     pool = start_pool(config)
     with console.status("starting evaluators"), refusal_told():
@@ -93,8 +92,8 @@ async def _evaluate(
             config=config.evaluation,
             prompt=config.prompt,
             questions=questions,
-            folder=config.run_dir,
-            run_id=f"{config.run_dir.name}-{time.time_ns():x}",
+            folder=config.folder,
+            run_id=f"{config.folder.name}-{time.time_ns():x}",
             num_evaluators=config.placement.evaluator.actors,
             answered=answered,
             on_answer=progress.update,
@@ -102,7 +101,7 @@ async def _evaluate(
         summary = await answering.run()
     seconds = time.monotonic() - started
     write_event(
-        config.run_dir,
+        config.folder,
         "end",
         seconds=seconds,
         asked=len(questions) - num_kept,
@@ -128,7 +127,7 @@ def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
     return ActorPool(
         start,
         place.actors,
-        on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
+        on_loss=lambda cause: write_event(config.folder, "evaluator actor lost", cause=cause),
         hang_s=max(config.faults.hang_s, _longest_request_s(config)),
         slow_s=SLOW_S,
     )
@@ -149,7 +148,7 @@ def _heard_s(config: EvaluateConfig) -> float:
 
 def _refuse_other_settings(config: EvaluateConfig) -> None:
     """Answers under different settings are answers of different evaluations."""
-    before = load_config(EvaluateConfig, [str(config.run_dir / "config.yaml")])
+    before = load_config(EvaluateConfig, [str(config.folder / "config.yaml")])
     old, new = before.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
     if changed := [key for key in old if old[key] != new[key]]:
         raise ConfigError(

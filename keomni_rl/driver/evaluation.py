@@ -20,7 +20,7 @@ class Evaluation:
         self._questions = questions
         self._task: asyncio.Task[Summary] | None = None
         # A run may have been stopped between an evaluation's end and its place in the metrics.
-        self._finished = read_evaluations(run.config.run_dir)
+        self._finished = read_evaluations(run.config.folder)
 
     def is_due(self, step: int) -> bool:
         """Whether the policy after ``step`` steps is to be evaluated and has not been."""
@@ -74,7 +74,7 @@ class Evaluation:
             self._task = None
 
     def _folder(self, version: int) -> Path:
-        return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
+        return self._run.config.folder / "evaluation" / f"step_{version:06d}"
 
 
 def read_evaluations(run_dir: Path) -> list[Summary]:

@@ -15,9 +15,9 @@ from typing import Any
 from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.schema import RolePlacement, RunConfig
-from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.specs import learner_spec, transfer_backend
 from keomni_rl.errors import ActorError, LearnerLostError, WeightSyncError
+from keomni_rl.storage.manifest import RunState
 from keomni_rl.types import FloatArray, Group, Prediction, Reward, RolloutGroup
 
 
@@ -70,12 +70,12 @@ class Run:
         """All pools that this run has."""
         return [*self.engines, *(pool for pool in (self.rewards, self.references) if pool)]
 
-    async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
+    async def start_learner(self, state: RunState, checkpoint: Path | str | None) -> None:
         """Start the learner, anew if it was lost.
 
         Args:
             state: where it goes on.
-            checkpoint: what it goes on from; None for the model as it was given.
+            checkpoint: what it goes on from, a folder or a URL; None for the model as it was given.
         """
         async with self._weights:
             self._connected.clear()

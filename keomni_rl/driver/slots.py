@@ -121,4 +121,4 @@ class Slots:
 
     def _drop(self, index: int, reason: str, **details: Any) -> None:
         self.account.dropped[reason] += 1
-        write_event(self.run.config.run_dir, "group dropped", index=index, reason=reason, **details)
+        write_event(self.run.config.folder, "group dropped", index=index, reason=reason, **details)

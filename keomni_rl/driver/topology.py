@@ -16,23 +16,23 @@ from keomni_rl.actors.reward import RewardActor
 from keomni_rl.actors.writer import WriterActor
 from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.driver.answering import SLOW_S
-from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.run import Run
 from keomni_rl.driver.specs import reference_spec, run_engine_spec
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
 from keomni_rl.observe.sinks import write_event
+from keomni_rl.storage.manifest import RunState
 
 ON_ANY_NODE = RolePlacement(actors=1, gpus=0, cpus=0)
 
 
-async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None) -> Run:
+async def start_run(config: RunConfig, state: RunState, checkpoint: Path | str | None) -> Run:
     """Start every actor, all at once, and give rollout actors the learner's weights.
 
     Args:
         config: of the run.
         state: where it begins.
-        checkpoint: what the learner goes on from.
+        checkpoint: what the learner goes on from, a folder or a URL.
     """
     place = config.placement
     is_grpo = config.algo.kind == "grpo"
@@ -50,7 +50,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
             placement.actors,
             restore=(lambda handle: run.restore(role, handle)) if has_weights else None,
             on_loss=lambda cause: write_event(
-                config.run_dir, f"{role} actor lost", cause=cause, version=run.version
+                config.folder, f"{role} actor lost", cause=cause, version=run.version
             ),
             hang_s=max(config.faults.hang_s, longest_s),
             slow_s=slow_s,
@@ -88,7 +88,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         )
     run = Run(
         config=config,
-        id=f"{config.run_dir.name}-{time.time_ns():x}",
+        id=f"{config.folder.name}-{time.time_ns():x}",
         learner=LearnerGroup(place.learner, config.algo),
         rollouts=rollouts,
         writer=writer,

@@ -12,12 +12,12 @@ from keomni_rl.actors.loss import first_line
 from keomni_rl.actors.remote import check_placement, join_ray
 from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
-from keomni_rl.driver.checkpoints import RunState, latest_checkpoint
+from keomni_rl.driver.checkpoints import Checkpoint, Checkpoints
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
 from keomni_rl.driver.run import Run
-from keomni_rl.driver.run_dir import drop_evaluations, locked, prepare_run_dir
+from keomni_rl.driver.run_dir import drop_evaluations, held
 from keomni_rl.driver.settle import settle, tell_idle
 from keomni_rl.driver.slots import Slots
 from keomni_rl.driver.start_failure import refusal_told
@@ -26,6 +26,7 @@ from keomni_rl.driver.topology import start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
+from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +39,17 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
         StoppedError: told to leave by SIGTERM; resuming goes on.
     """
     config = settle(config)
-    prepare_run_dir(config.run_dir, command="train", resume=resume)
-    with locked(config.run_dir):
+    with held(config.run_dir, command="train", resume=resume) as checkpoints:
         inputs = open_inputs(config)
-        checkpoint, state = newest_state(config.run_dir) if resume else (None, RunState())
-        if checkpoint:
-            check_adapters(checkpoint, config.learner)
+        newest = checkpoints.newest() if resume else None
+        if newest:
+            check_adapters(newest.folder, config.learner)
         join_ray(config.placement.address)
         try:
             check_placement(config.placement, roles(config))
-            roll_back(config.run_dir, state)
-            (config.run_dir / "config.yaml").write_text(to_yaml(config))
-            asyncio.run(_train(config, inputs, checkpoint, state, console))
+            roll_back(config.folder, _state(newest))
+            (config.folder / "config.yaml").write_text(to_yaml(config))
+            asyncio.run(_train(config, inputs, checkpoints, newest, console))
         finally:
             ray.shutdown()
 
@@ -68,32 +68,35 @@ def roles(config: RunConfig) -> list[str]:
 async def _train(
     config: RunConfig,
     inputs: Inputs,
-    checkpoint: Path | None,
-    state: RunState,
+    checkpoints: Checkpoints,
+    newest: Checkpoint | None,
     console: Console,
 ) -> None:
-    write_event(config.run_dir, "start", step=state.step, position=state.position)
+    state = _state(newest)
+    write_event(config.folder, "start", step=state.step, position=state.position)
     tell_idle(config, console)
-    if checkpoint:
-        console.print(f"resuming at step {state.step} from {checkpoint.name}")
+    if newest:
+        console.print(f"resuming at step {state.step} from {newest.folder.name}")
     stop = Stop()
     stop.listen()
     account = Account()
     try:
         with refusal_told(), console.status("starting engines (vLLM, DeepSpeed)"):
-            run = await stop.or_raise(start_run(config, state, checkpoint))
-        await _train_through_losses(run, inputs, state, account, stop, console)
+            run = await stop.or_raise(start_run(config, state, newest.place if newest else None))
+        checkpoints.forget()
+        await _train_through_losses(run, inputs, checkpoints, state, account, stop, console)
     except FAILURES as error:
         event = "stopped" if isinstance(error, StoppedError) else "failed"
-        write_event(config.run_dir, event, cause=first_line(error), **account.as_event())
+        write_event(config.folder, event, cause=first_line(error), **account.as_event())
         raise
     await run.close()
-    write_event(config.run_dir, "end", step=config.train.max_steps, **account.as_event())
+    write_event(config.folder, "end", step=config.train.max_steps, **account.as_event())
 
 
 async def _train_through_losses(
     run: Run,
     inputs: Inputs,
+    checkpoints: Checkpoints,
     state: RunState,
     account: Account,
     stop: Stop,
@@ -102,7 +105,7 @@ async def _train_through_losses(
     """The loop, begun again from the last checkpoint whenever the learner is lost."""
     config = run.config
     for restarts in itertools.count():
-        writer = MetricsWriter(config.run_dir, tensorboard=config.observe.tensorboard)
+        writer = MetricsWriter(config.folder, tensorboard=config.observe.tensorboard)
         evaluation = None
         if config.evaluation and inputs.evaluation is not None:
             evaluation = Evaluation(run, config.evaluation, inputs.evaluation)
@@ -113,6 +116,7 @@ async def _train_through_losses(
                 loop = Loop(
                     run,
                     Slots(run, inputs.stream, state.position, account),
+                    checkpoints=checkpoints,
                     writer=writer,
                     evaluation=evaluation,
                     stop=stop,
@@ -123,22 +127,23 @@ async def _train_through_losses(
         except LearnerLostError as error:
             if restarts == config.faults.learner_restarts:
                 raise
-            checkpoint, state = newest_state(config.run_dir)
+            newest = await asyncio.to_thread(checkpoints.newest)
+            state = _state(newest)
             log.warning("%s; starting the learner anew at step %d", error, state.step)
             write_event(
-                config.run_dir, "learner lost", cause=str(error), step=run.step, back_to=state.step
+                config.folder, "learner lost", cause=str(error), step=run.step, back_to=state.step
             )
             account.undo((run.step - state.step) * config.train.groups_per_step)
-            roll_back(config.run_dir, state)
-            await stop.or_raise(run.start_learner(state, checkpoint))
+            roll_back(config.folder, state)
+            await stop.or_raise(run.start_learner(state, newest.place if newest else None))
+            checkpoints.forget()
             await stop.or_raise(run.share_weights())
         finally:
             writer.close()
 
 
-def newest_state(run_dir: Path) -> tuple[Path | None, RunState]:
-    """The last good checkpoint and what it says; the beginning if there is none."""
-    return latest_checkpoint(run_dir / "checkpoints") or (None, RunState())
+def _state(newest: Checkpoint | None) -> RunState:
+    return newest.state if newest else RunState()
 
 
 def roll_back(run_dir: Path, state: RunState) -> None:

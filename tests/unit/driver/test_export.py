@@ -10,12 +10,13 @@ import yaml
 from safetensors.torch import save_file
 
 from keomni_rl.config.schema import ModelConfig
-from keomni_rl.driver.checkpoints import RunState, save_checkpoint
+from keomni_rl.driver.checkpoints import save_checkpoint
 from keomni_rl.driver.export import export_model
 from keomni_rl.errors import CheckpointError
 from keomni_rl.models.adapters import DOWN, SCALE, UP
 from keomni_rl.models.layout import find_layout, read_tensors, stored_dtype, write_model
 from keomni_rl.models.tiny import build_tiny
+from keomni_rl.storage.manifest import RunState
 from tests.voiced_omni import build_voiced_omni
 
 NORM = "model.norm.weight"
