@@ -4,16 +4,19 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from keomni_rl.actors.weight_client import RayWeightClient
-from keomni_rl.config.run_dir import work_dir
 from keomni_rl.engines.network import open_door
 from keomni_rl.engines.specs import LearnerSpec
-from keomni_rl.storage.learner_files import fetch_checkpoint, forget_fetched, upload_learner
+from keomni_rl.storage.learner_files import (
+    fetch_checkpoint,
+    forget_fetched,
+    scratch,
+    upload_learner,
+)
 from keomni_rl.storage.manifest import Listed
 from keomni_rl.types import Clip, FloatArray, RolloutGroup
 
@@ -123,7 +126,7 @@ class LearnerActor:
         if isinstance(place, Path):
             self._engine.save(place)
             return None
-        work_dir().mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="checkpoint-", dir=work_dir()) as folder:
-            self._engine.save(Path(folder))
-            return upload_learner(Path(folder), place) if self._engine.spec.rank == 0 else None
+        rank = self._engine.spec.rank
+        with scratch(place, rank) as folder:
+            self._engine.save(folder)
+            return upload_learner(folder, place) if rank == 0 else None

@@ -19,7 +19,7 @@ from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.train import roles
 from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
 from keomni_rl.models.hub import is_here
-from keomni_rl.storage.store import Store
+from keomni_rl.storage.store import open_store
 from keomni_rl.types import Prompt
 
 ResultT = TypeVar("ResultT")
@@ -68,7 +68,7 @@ def check_run(config: RunConfig) -> Check:
 
 def _check_store(run_dir: Path | str) -> None:
     if isinstance(run_dir, str):
-        Store(run_dir).probe()
+        open_store(run_dir)
 
 
 def _check_model(check: Check, config: RunConfig) -> Path | None:

@@ -191,7 +191,7 @@ class Loop:
             write_event(self._config.folder, "checkpoint failed", step=self._step, cause=cause)
             message = f"no checkpoint of step {self._step}: {cause}"
             if self._step == self._config.train.max_steps:
-                raise CheckpointError(f"{message}; make room and resume the run") from error
+                raise CheckpointError(f"{message}; mend that and resume the run") from error
             log.warning("%s; the run goes on, and the one before it stays", message)
             return
         self._saved_step = self._step

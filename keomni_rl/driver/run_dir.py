@@ -16,7 +16,7 @@ from keomni_rl.errors import ConfigError
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.storage.lease import Lease
 from keomni_rl.storage.mirror import CHECKPOINTS, Mirror
-from keomni_rl.storage.store import Store, refused
+from keomni_rl.storage.store import Store, open_store, refused
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def held(run_dir: Path | str, *, command: str, resume: bool) -> Iterator[Checkpo
         with locked(run_dir):
             yield LocalCheckpoints(run_dir / CHECKPOINTS)
         return
-    store = Store(run_dir)
-    store.probe()
+    store = open_store(run_dir)
     _refuse_other_use(run_dir, is_taken(run_dir), command=command, resume=resume)
     folder = working_folder(run_dir)
     with (

@@ -18,12 +18,27 @@ def upload_learner(folder: Path, url: str) -> dict[str, Listed]:
     Raises:
         OSError: the store was away for too long.
     """
-    store = Store(url)
+    store = patient(Store)(url)
     upload = patient(store.upload)
     return {
         file.name: Listed(bytes=file.stat().st_size, sha256=upload(file, file.name))
         for file in sorted(folder.iterdir())
     }
+
+
+@contextmanager
+def scratch(url: str, rank: int) -> Iterator[Path]:
+    """A folder on this node's disk for a rank's part of a checkpoint until it is uploaded.
+
+    It is the same for all checkpoints of a run, so one that a killed rank left is cleared away.
+    """
+    folder = work_dir() / "saving" / f"{digest(parent(url))}-{rank}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fetch_checkpoint(url: str, cache: Path | None = None) -> Path:
@@ -38,7 +53,7 @@ def fetch_checkpoint(url: str, cache: Path | None = None) -> Path:
         CheckpointError: it is none, or damaged.
         OSError: the store was away for too long.
     """
-    store = Store(url)
+    store = patient(Store)(url)
     cache = cache or _cache(url)
     folder = cache / last_name(url)
     with _one_at_a_time(cache):

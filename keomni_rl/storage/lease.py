@@ -9,6 +9,7 @@ is gone finds out at its next beat and stops writing.
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Self
 from keomni_rl.errors import ConfigError, StoreError
 from keomni_rl.storage.store import Store, refused
 
+log = logging.getLogger(__name__)
 NAME = ".lease.json"
 BEAT_S = 5.0
 DEAD_AFTER_S = 40.0
@@ -97,6 +99,13 @@ class Lease:
     def _wait_for_the_dead(self) -> None:
         found = self._store.read(NAME)
         deadline = time.monotonic() + self._dead_after_s
+        if found is not None:
+            log.warning(
+                "%s: a driver (%s) has not given it back; watching for %.0f s whether it lives",
+                self._store.url,
+                _who(found),
+                self._dead_after_s,
+            )
         while found is not None and time.monotonic() < deadline:
             time.sleep(self._beat_s / 2)
             now = self._store.read(NAME)

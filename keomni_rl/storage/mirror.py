@@ -48,6 +48,7 @@ class Mirror:
         self._folder, self._store, self._lease = folder, store, lease
         self._on_event = on_event
         self._known: dict[str, Stamp] = {}
+        self._is_away = False
         self._turn = threading.Lock()
         self._ending = threading.Event()
         self._pool = ThreadPoolExecutor(1, "mirror")
@@ -98,39 +99,48 @@ class Mirror:
         self._upload_changed()
 
     def _pass_after_pass(self) -> None:
-        pause, is_away = EVERY_S, False
+        pause = EVERY_S
         while not self._ending.wait(pause):
             started = time.monotonic()
             try:
                 self._upload_changed()
-            except OSError as error:
-                if not is_away:
-                    self._on_event("store away", told(error))
-                is_away, pause = True, min(2 * pause, LONGEST_PAUSE_S)
-                continue
+            except OSError:
+                pause = min(2 * pause, LONGEST_PAUSE_S)
             except StoreError:
                 return  # `flush` raises it where the run can end
-            if is_away:
-                self._on_event("store back", self._store.url)
-            is_away, pause = False, max(EVERY_S, 9 * (time.monotonic() - started))
+            else:
+                pause = min(max(EVERY_S, 9 * (time.monotonic() - started)), LONGEST_PAUSE_S)
 
     def _upload_changed(self) -> None:
-        self._lease.check()
         with self._turn:
-            found = self._found()
-            changed = [name for name, stamp in found.items() if self._known.get(name) != stamp]
-            for name in sorted(changed, key=found.__getitem__):
-                try:
-                    content = (self._folder / name).read_bytes()
-                except FileNotFoundError:  # gone since; the next pass takes it away
-                    continue
-                if name.endswith(".jsonl"):
-                    content = content[: content.rfind(b"\n") + 1]
-                self._store.write(name, content)
-                self._known[name] = found[name]
-            for name in self._known.keys() - found.keys():
-                self._store.delete(name)
-                del self._known[name]
+            self._lease.check()
+            try:
+                self._upload()
+            except OSError as error:
+                if not self._is_away:
+                    self._on_event("store away", told(error))
+                self._is_away = True
+                raise
+            if self._is_away:
+                self._is_away = False
+                self._on_event("store back", self._store.url)
+                self._upload()  # what was just told
+
+    def _upload(self) -> None:
+        found = self._found()
+        changed = [name for name, stamp in found.items() if self._known.get(name) != stamp]
+        for name in sorted(changed, key=found.__getitem__):
+            try:
+                content = (self._folder / name).read_bytes()
+            except FileNotFoundError:  # gone since; the next pass takes it away
+                continue
+            if name.endswith(".jsonl"):
+                content = content[: content.rfind(b"\n") + 1]
+            self._store.write(name, content)
+            self._known[name] = found[name]
+        for name in self._known.keys() - found.keys():
+            self._store.delete(name)
+            del self._known[name]
 
     def _found(self) -> dict[str, Stamp]:
         stamps: dict[str, Stamp] = {}

@@ -1,10 +1,10 @@
 """A folder in an object store, through pyarrow: whole files, no append, no rename.
 
-Credentials come from the environment alone, as do ``AWS_ENDPOINT_URL`` and ``AWS_REGION``.
+Credentials come from the environment alone (of the driver, and of the learner's nodes), and
+``AWS_ENDPOINT_URL`` may.
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,15 +53,15 @@ class Store:
         url: as `keomni_rl.config.run_dir.located` gives it.
 
     Raises:
-        ConfigError: pyarrow does not take the URL, or the store does not answer.
-        OSError: from every method: the store is away, or refuses.
+        ConfigError: pyarrow does not take the URL.
+        OSError: from every method too: the store is away, or refuses.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         try:
             self._files, self._root = FileSystem.from_uri(url)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise refused(url, error) from error
 
     def read(self, name: str) -> bytes | None:
@@ -125,20 +125,23 @@ class Store:
         except FileNotFoundError:
             return
 
-    def probe(self) -> None:
-        """See that one may write here and take away.
-
-        Raises:
-            ConfigError: one may not, with what to do.
-        """
-        try:
-            self.write(PROBE, str(time.time()).encode())
-            self.delete(PROBE)
-        except OSError as error:
-            raise refused(self.url, error) from error
-
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def open_store(url: str) -> Store:
+    """A folder that one may write in and take away from.
+
+    Raises:
+        ConfigError: one may not, with what to do.
+    """
+    try:
+        store = Store(url)
+        store.write(PROBE, b"")
+        store.delete(PROBE)
+    except OSError as error:
+        raise refused(url, error) from error
+    return store
 
 
 def _is_file(info: object) -> bool:

@@ -5,12 +5,9 @@ import pytest
 from keomni_rl.errors import ConfigError, StoreError
 from keomni_rl.storage.lease import NAME, Lease
 
-BEAT_S = 0.1
-DEAD_AFTER_S = 2.0
 
-
-def lease(store, settle_s=0.0):
-    return Lease(store, beat_s=BEAT_S, dead_after_s=DEAD_AFTER_S, settle_s=settle_s)
+def lease(store, *, dead_after_s=60.0, settle_s=0.0):
+    return Lease(store, beat_s=0.1, dead_after_s=dead_after_s, settle_s=settle_s)
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(store):
@@ -25,7 +22,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(store):
 
 def test_what_a_dead_driver_left_ends_by_itself(store):
     store.write(NAME, b'{"host": "gone", "pid": 1, "id": "x", "beat": 7}')
-    with lease(store) as held:
+    with lease(store, dead_after_s=0.5) as held:
         held.check()
 
 
@@ -63,5 +60,5 @@ def test_a_driver_that_was_taken_for_dead_stops_writing(store):
 
 def test_a_lease_that_is_no_json_is_no_reason_to_crash(store):
     store.write(NAME, b"\xff[")
-    with lease(store) as held:
+    with lease(store, dead_after_s=0.5) as held:
         held.check()

@@ -7,7 +7,7 @@ from keomni_rl.observe.sinks import read_lines, replace_lines
 from keomni_rl.storage import mirror as module
 from keomni_rl.storage.lease import NAME, Lease
 from keomni_rl.storage.mirror import Mirror
-from keomni_rl.storage.store import Store
+from keomni_rl.storage.store import open_store
 
 
 class Mirrored:
@@ -164,6 +164,6 @@ def test_a_driver_that_was_taken_for_dead_writes_no_more(mirrored, unhurried):
 )
 def test_a_store_that_cannot_be_used_is_one_message_with_its_remedy(object_store, url, message):
     with pytest.raises(ConfigError) as raised:
-        Store(url).probe()
+        open_store(url)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
