@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import tenacity
 from pyarrow.fs import FileSelector, FileSystem, FileType
@@ -21,16 +22,18 @@ T = TypeVar("T")
 CHUNK_BYTES = 2**24
 PATIENCE_S = 60.0
 """For which work that cannot be put off is tried again."""
+GS_LIMIT_S = 10
 PROBE = ".probe"
 REMEDIES = {
     "NO_SUCH_BUCKET": "there is no such bucket; make it, or correct the URL",
     "ACCESS_DENIED": f"access is denied; set {KEYS} of someone who may read and write there",
     "INVALID_ACCESS_KEY_ID": f"the key is not known there; set {KEYS}",
     "SIGNATURE_DOES_NOT_MATCH": f"the secret does not fit the key; set {KEYS}",
+    "OAuth2 access token": "no credentials; set GOOGLE_APPLICATION_CREDENTIALS",
     "NETWORK_CONNECTION": "it cannot be reached; check the network, and AWS_ENDPOINT_URL or the "
     "URL's endpoint_override",
 }
-"""Of what the AWS client names in its messages."""
+"""Of what the clients of AWS and Google name in their messages."""
 _again = tenacity.Retrying(
     retry=tenacity.retry_if_exception(
         lambda error: isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
@@ -60,7 +63,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._files, self._root = FileSystem.from_uri(url)
+            self._files, self._root = FileSystem.from_uri(_with_limit(url))
         except ValueError as error:
             raise refused(url, error) from error
 
@@ -127,6 +130,15 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def _with_limit(url: str) -> str:
+    """Google's client tries for minutes by itself unless its URL says for how long."""
+    parts = urlsplit(url)
+    if parts.scheme != "gs" or "retry_limit_seconds=" in parts.query:
+        return url
+    limit = f"retry_limit_seconds={GS_LIMIT_S}"
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, limit)))))
 
 
 def open_store(url: str) -> Store:
