@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import tenacity
 from pyarrow.fs import FileSelector, FileSystem, FileType
@@ -22,7 +22,8 @@ T = TypeVar("T")
 CHUNK_BYTES = 2**24
 PATIENCE_S = 60.0
 """For which work that cannot be put off is tried again."""
-GS_LIMIT_S = 10
+SETTINGS = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "10")}
+"""A small file is one request to S3 instead of three; Google's client would try for minutes."""
 PROBE = ".probe"
 REMEDIES = {
     "NO_SUCH_BUCKET": "there is no such bucket; make it, or correct the URL",
@@ -63,7 +64,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._files, self._root = FileSystem.from_uri(_with_limit(url))
+            self._files, self._root = FileSystem.from_uri(_with_setting(url))
         except ValueError as error:
             raise refused(url, error) from error
 
@@ -132,13 +133,11 @@ class Store:
         return f"{self._root}/{name}"
 
 
-def _with_limit(url: str) -> str:
-    """Google's client tries for minutes by itself unless its URL says for how long."""
+def _with_setting(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme != "gs" or "retry_limit_seconds=" in parts.query:
-        return url
-    limit = f"retry_limit_seconds={GS_LIMIT_S}"
-    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, limit)))))
+    name, value = SETTINGS[parts.scheme]
+    query = dict(parse_qsl(parts.query))
+    return urlunsplit(parts._replace(query=urlencode({name: value} | query)))
 
 
 def open_store(url: str) -> Store:

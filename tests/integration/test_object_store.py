@@ -101,7 +101,8 @@ def test_a_killed_run_goes_on_from_the_store_alone(trained):
     assert all(m["kl/rollout_policy_max"] < 1e-4 for m in run.metrics)
     events = Counter(event["event"] for event in run.events)
     assert events["start"] == 2
-    assert events["learner lost"] == events["end"] == 1
+    assert events["learner lost"] >= 1
+    assert events["end"] == 1
     assert events["store away"] == events["store back"] == 1
 
 
