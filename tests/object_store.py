@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -53,6 +54,12 @@ class ObjectStore:
 
     def write(self, name: str, content: bytes) -> None:
         self._client.put_object(Bucket=BUCKET, Key=name, Body=content)
+
+    def upload(self, folder: Path, name: str) -> None:
+        """Put a folder's files into one of the bucket."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.write(f"{name}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
     def make_bucket(self) -> None:
         self._client.create_bucket(Bucket=BUCKET)
