@@ -32,7 +32,7 @@ def located(given: object) -> Path | str:
     if isinstance(given, Path):
         return given
     if not isinstance(given, str) or not given:
-        raise ConfigError(f"wanted a folder or a URL, got {given!r:.80}")
+        raise ConfigError(f"wanted the path of a folder or a URL, got {given!r:.80}")
     if "://" not in given:
         return Path(given)
     parts = urlsplit(given)
