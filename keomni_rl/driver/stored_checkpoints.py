@@ -29,7 +29,7 @@ from keomni_rl.storage.manifest import (
     step_of,
 )
 from keomni_rl.storage.mirror import CHECKPOINTS, Mirror
-from keomni_rl.storage.store import Store, patient
+from keomni_rl.storage.store import Store, patient, told
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +111,14 @@ class StoredCheckpoints:
         write(f"{CHECKPOINTS}/{name}/{STATE}", content)
         self._mirror.flush()  # nobody else has taken the run over, and every metric is there
         write(f"{CHECKPOINTS}/{name}/{MANIFEST}", LISTING.dump_json(listing, indent=2) + b"\n")
+        try:
+            self._delete_others(name, keep)
+        except OSError as error:  # the next one tries again; this one is there
+            log.warning("checkpoints before %s could not be deleted: %s", name, told(error))
+
+    def _delete_others(self, written: str, keep: int) -> None:
         files = self._files()
-        for old in dropped(list(files), name, lambda n: self._is_whole(n, files[n]), keep=keep):
+        for old in dropped(list(files), written, lambda n: self._is_whole(n, files[n]), keep=keep):
             self._delete(old, files[old])
 
     def _is_whole(self, name: str, files: dict[str, int]) -> bool:

@@ -118,6 +118,20 @@ def test_a_damaged_one_takes_no_whole_ones_place(run):
     assert run.names() == ["step_000002", "step_000006"]
 
 
+def test_one_that_is_there_counts_though_old_ones_cannot_be_deleted(run, monkeypatch, caplog):
+    run.save(2)
+
+    def refuse(self, name):
+        raise OSError("AWS Error ACCESS_DENIED during DeleteObject operation")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "delete", refuse)
+        assert run.save(4, keep=1) == "step_000004"
+    assert "could not be deleted: AWS Error ACCESS_DENIED" in caplog.text
+    run.save(6, keep=1)
+    assert run.names() == ["step_000006"]
+
+
 def test_a_node_fetches_it_once_and_forgets_it(run, monkeypatch):
     run.save(2)
     first = run.checkpoints.newest()
