@@ -45,6 +45,10 @@ class LearnerLostError(ActorError):
     """A learner rank died, or the ranks' way to the engines broke: all have to start anew."""
 
 
+class StoreError(RuntimeError):
+    """The object store that a run's folder is in is away, or another driver's now."""
+
+
 class StoppedError(Exception):
     """The job was told to leave (SIGTERM, as before a preemption), and has kept what it had."""
 
@@ -56,5 +60,6 @@ RUN_ERRORS: tuple[type[Exception], ...] = (
     NonFiniteLossError,
     RewardError,
     ActorError,
+    StoreError,
 )
 """Errors of a run that was well asked for: shown as one message too, with exit code 1."""

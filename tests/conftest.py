@@ -11,4 +11,4 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 install_import_hook("keomni_rl.algorithms", "beartype.beartype")
 
-pytest_plugins = ["tests.training"]
+pytest_plugins = ["tests.training", "tests.object_store"]

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,13 @@ import ray
 from keomni_rl.actors.weight_client import RayWeightClient
 from keomni_rl.engines.network import open_door
 from keomni_rl.engines.specs import LearnerSpec
+from keomni_rl.storage.learner_files import (
+    fetch_checkpoint,
+    forget_fetched,
+    scratch,
+    upload_learner,
+)
+from keomni_rl.storage.manifest import Listed
 from keomni_rl.types import Clip, FloatArray, RolloutGroup
 
 if TYPE_CHECKING:
@@ -54,7 +61,13 @@ class LearnerActor:
         """Join the other ranks and load the policy."""
         from keomni_rl.engines.learner import LearnerEngine
 
+        if spec.checkpoint_url:
+            spec = replace(spec, checkpoint=fetch_checkpoint(spec.checkpoint_url))
         self._engine = LearnerEngine(spec, self._door)
+
+    def forget_fetched(self, url: str) -> None:
+        """Free the disk of what was fetched, when every rank has loaded it."""
+        forget_fetched(url)
 
     def step(
         self,
@@ -129,6 +142,16 @@ class LearnerActor:
         """See `LearnerEngine.wake`."""
         self._engine.wake()
 
-    def save(self, folder: Path) -> None:
-        """Write this rank's part of a checkpoint into an existing folder."""
-        self._engine.save(folder)
+    def save(self, place: Path | str) -> dict[str, Listed] | None:
+        """Write this rank's part of a checkpoint into an existing folder, or upload it to a URL.
+
+        Returns:
+            Of rank 0, for a URL: what it has uploaded.
+        """
+        if isinstance(place, Path):
+            self._engine.save(place)
+            return None
+        rank = self._engine.spec.rank
+        with scratch(place, rank) as folder:
+            self._engine.save(folder)
+            return upload_learner(folder, place) if rank == 0 else None

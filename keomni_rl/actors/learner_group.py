@@ -14,6 +14,7 @@ from keomni_rl.algorithms.aggregation import token_weights
 from keomni_rl.config.schema import AlgoConfig
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.errors import LearnerLostError, WeightSyncError
+from keomni_rl.storage.manifest import Listed
 from keomni_rl.types import RolloutGroup
 
 GRACE_S = 15.0
@@ -50,6 +51,8 @@ class LearnerGroup:
                 for n in range(len(self._ranks))
             ),
         )
+        if spec.checkpoint_url:
+            await self._all("forget_fetched", *[(spec.checkpoint_url,)] * len(self._ranks))
 
     async def step(
         self, step: int, rollouts: Sequence[RolloutGroup], clips: Sequence[Any]
@@ -121,9 +124,11 @@ class LearnerGroup:
         """See `LearnerEngine.wake`."""
         await self._all("wake", *[()] * len(self._ranks))
 
-    async def save(self, folder: Path) -> None:
-        """Write the learner's part of a checkpoint."""
-        await self._all("save", *[(folder,)] * len(self._ranks))
+    async def save(self, place: Path | str) -> dict[str, Listed] | None:
+        """Write the learner's part of a checkpoint; see `LearnerActor.save`."""
+        listing: dict[str, Listed] | None
+        listing, *_ = await self._all("save", *[(place,)] * len(self._ranks))
+        return listing
 
     async def _all(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
         return await self._on(range(len(self._ranks)), method, *arguments)

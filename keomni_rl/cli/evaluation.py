@@ -25,8 +25,10 @@ def evaluate(
         typer.Argument(help="YAML files and section.key=value overrides, in order."),
     ] = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(help="Go on with the evaluation in this folder.", metavar="RUN_DIR"),
+        str | None,
+        typer.Option(
+            help="Go on with the evaluation in this folder or at this URL.", metavar="RUN_DIR"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -37,14 +39,16 @@ def evaluate(
         keomni-rl evaluate configs/mmau_eval.yaml placement.evaluator.actors=8
         keomni-rl evaluate --resume runs/eval
     """
-    from keomni_rl.config import EvaluateConfig, load_config, load_resumed
+    from keomni_rl.config import EvaluateConfig, load_config
+    from keomni_rl.config.run_dir import inside, located
     from keomni_rl.driver.evaluate import evaluate as run_evaluation
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.score_table import score_tables
+    from keomni_rl.storage.reading import add_file, load_resumed_at
 
     words = words or []
     config = (
-        load_resumed(EvaluateConfig, resume, words)
+        load_resumed_at(EvaluateConfig, located(resume), words)
         if resume
         else load_config(EvaluateConfig, words)
     )
@@ -55,16 +59,18 @@ def evaluate(
     for table in score_tables(summary):
         console.print(table)
     for what, path in (
-        ("predictions", config.run_dir / "predictions.json"),
-        ("report", write_report(config.run_dir)),
+        ("predictions", inside(config.run_dir, "predictions.json")),
+        ("report", add_file(config.run_dir, write_report(config.folder))),
     ):
         console.print(f"{what}: {path}", markup=False, soft_wrap=True)
 
 
 def score(
     predictions: Annotated[
-        Path,
-        typer.Argument(help="MMAU's array with predictions, or predictions one a line (JSONL)."),
+        str,
+        typer.Argument(
+            help="MMAU's array with predictions, or predictions one a line (JSONL): a file or URL."
+        ),
     ],
     questions: Annotated[
         Path | None,
@@ -76,7 +82,7 @@ def score(
         typer.Option("--official", help="Print what MMAU's own script prints, quirks included."),
     ] = False,
     compare: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Measure against these predictions for the same questions."),
     ] = None,
     compare_key: Annotated[
@@ -113,6 +119,7 @@ def score(
         keomni-rl score res_mmau_mini.json --key model_prediction --official
         keomni-rl score after.json --compare before.json
     """
+    from keomni_rl.config.run_dir import located
     from keomni_rl.errors import ConfigError
     from keomni_rl.evaluation.score import any_tagged, compare_files, score_file
     from keomni_rl.evaluation.summary import write_summary
@@ -125,21 +132,23 @@ def score(
                 "--official only prints what MMAU's own script does; leave out --compare, "
                 "--compare-key, --think, --think-max-words, --tags, --json and --out"
             )
-        _print_official(predictions, questions, key)
+        _print_official(located(predictions), questions, key)
         return
     if compare_key is not None and compare is None:
         raise ConfigError("--compare-key is of another file; name that with --compare")
     if out:
         _check_place(out)
-    file = _read(predictions, questions, key)
+    ours = located(predictions)
+    file = _read(ours, questions, key)
     if tags is None and not any_tagged(file.predictions.values()):
-        _show([NO_TAGS], predictions)
+        _show([NO_TAGS], ours)
     max_words = THINK_MAX_WORDS if think_max_words is None else think_max_words
     summary = score_file(file, think=think, think_max_words=max_words, tags=tags)
     comparison = None
     if compare:
-        other = _read(compare, questions, compare_key or key)
-        comparison = compare_files(file, other, names=_names(predictions, compare))
+        theirs = located(compare)
+        other = _read(theirs, questions, compare_key or key)
+        comparison = compare_files(file, other, names=_names(ours, theirs))
     if out:
         write_summary(out, summary)
     if as_json:
@@ -161,11 +170,13 @@ def _check_place(out: Path) -> None:
         raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
 
 
-def _print_official(predictions: Path, questions: Path | None, key: str) -> None:
+def _print_official(predictions: Path | str, questions: Path | None, key: str) -> None:
     from keomni_rl.evaluation.official import official_report
     from keomni_rl.evaluation.predictions import read_joined
+    from keomni_rl.storage.reading import local_file
 
-    records, notes = read_joined(predictions, key=key, questions=questions)
+    with local_file(predictions) as path:
+        records, notes = read_joined(path, key=key, questions=questions)
     if skipped := sum(key not in record.fields for record in records):
         notes.append(f"{skipped} entries have no {key!r}; left out, as the official script does")
     ids = [str(record.fields["id"]) for record in records if "id" in record.fields]
@@ -175,22 +186,26 @@ def _print_official(predictions: Path, questions: Path | None, key: str) -> None
     typer.echo(official_report(records, key))
 
 
-def _read(predictions: Path, questions: Path | None, key: str) -> "PredictionFile":
+def _read(predictions: Path | str, questions: Path | None, key: str) -> "PredictionFile":
     from keomni_rl.evaluation.predictions import read_prediction_file
+    from keomni_rl.storage.reading import local_file
 
-    file = read_prediction_file(predictions, key=key, questions=questions)
+    with local_file(predictions) as path:
+        file = read_prediction_file(path, key=key, questions=questions)
     _show(file.notes, predictions)
     return file
 
 
-def _show(notes: Sequence[str], path: Path) -> None:
+def _show(notes: Sequence[str], path: Path | str) -> None:
     """Tell what a reader should know, apart from the result."""
     for note in notes:
         Console(stderr=True).print(f"note: {path}: {note}", markup=False, soft_wrap=True)
 
 
-def _names(ours: Path, baseline: Path) -> tuple[str, str]:
-    """The files' names where they tell the two apart, else their paths."""
-    if ours.name != baseline.name:
-        return ours.name, baseline.name
+def _names(ours: Path | str, baseline: Path | str) -> tuple[str, str]:
+    """The files' names where they tell the two apart, else where they are."""
+    from keomni_rl.config.run_dir import last_name
+
+    if last_name(ours) != last_name(baseline):
+        return last_name(ours), last_name(baseline)
     return str(ours), str(baseline)

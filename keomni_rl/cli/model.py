@@ -143,8 +143,11 @@ def _print_json(answer: "Answer") -> None:
 
 def export(
     checkpoint: Annotated[
-        Path,
-        typer.Argument(help="A run's folder, one of its checkpoints, or a model (folder or name)."),
+        str,
+        typer.Argument(
+            help="A run's folder or one of its checkpoints, or the URL of either; or a model, as "
+            "folder or name."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     layout: Annotated[
@@ -174,25 +177,30 @@ def export(
     Examples:
         keomni-rl export runs/first exported --layout full
         keomni-rl export runs/first/checkpoints/step_000400 exported --layout thinker
+        keomni-rl export s3://bucket/first/checkpoints/step_000400 exported
         keomni-rl export KE-Team/Ke-Omni-R whole --layout full --base Qwen/Qwen2.5-Omni-7B
     """
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers loads DeepSpeed, which would ask
+    from keomni_rl.config.run_dir import located
     from keomni_rl.config.schema import ModelConfig
-    from keomni_rl.driver.export import export_model
+    from keomni_rl.driver.export import export_model, local_source
     from keomni_rl.errors import ConfigError
 
     if revision is not None and base is None:
         raise ConfigError("--revision is of --base; give both")
-    done = export_model(
-        checkpoint,
-        out,
-        layout=layout,
-        base=ModelConfig(path=base, revision=revision) if base else None,
-        dtype=dtype,
-    )
+    place = located(checkpoint)
+    with local_source(place) as source:
+        done = export_model(
+            source,
+            out,
+            layout=layout,
+            base=ModelConfig(path=base, revision=revision) if base else None,
+            dtype=dtype,
+        )
+    of = done.source if isinstance(place, Path) else f"{done.source.name} of {place}"
     Console().print(
         f"wrote {done.folder}: layout {done.layout}, {done.num_bytes / 2**30:.2f} GiB, "
-        f"trained weights from {done.source}, the rest from {done.base}",
+        f"trained weights from {of}, the rest from {done.base}",
         markup=False,
         soft_wrap=True,
     )

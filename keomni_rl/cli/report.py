@@ -1,5 +1,7 @@
 """``report``."""
 
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,11 +11,16 @@ from rich.console import Console
 
 def report(
     folders: Annotated[
-        list[Path],
-        typer.Argument(help="Folders that train or evaluate made.", metavar="FOLDER"),
+        list[str],
+        typer.Argument(
+            help="Folders that train or evaluate made, or their URLs.", metavar="FOLDER"
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The file; report.html in the first folder by default.")
+        Path | None,
+        typer.Option(
+            help="The file; by default report.html in the first folder; of a URL NAME.html too."
+        ),
     ] = None,
     audio: Annotated[
         Literal["all", "wrong", "none"],
@@ -36,13 +43,24 @@ def report(
     Examples:
         keomni-rl report runs/demo
         keomni-rl report runs/mmau --audio wrong
+        keomni-rl report s3://bucket/demo
         keomni-rl report runs/after runs/before --out difference.html
         keomni-rl report runs/sft runs/grpo runs/grpo_think --out methods.html
     """
+    from keomni_rl.config.run_dir import last_name, located
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.report.sounds import Embedding
+    from keomni_rl.storage.reading import add_file, local_folder
 
     console = Console()
-    with console.status("writing the report"):
-        path = write_report(*folders, out=out, embedding=Embedding(audio, audio_mb))
-    console.print(f"report: {path}", markup=False, soft_wrap=True)
+    places = [located(folder) for folder in folders]
+    with console.status("writing the report"), ExitStack() as copies:
+        here = [copies.enter_context(local_folder(place)) for place in places]
+        path = write_report(*here, out=out, embedding=Embedding(audio, audio_mb))
+        written: list[Path | str] = [path]
+        if out is None and isinstance(places[0], str):
+            copy = Path(f"{last_name(places[0])}.html")
+            shutil.copyfile(path, copy)
+            written = [copy, add_file(places[0], path)]
+    for place in written:
+        console.print(f"report: {place}", markup=False, soft_wrap=True)

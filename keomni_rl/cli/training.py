@@ -22,7 +22,8 @@ Words = Annotated[
 def train(
     words: Words = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder.", metavar="RUN_DIR")
+        str | None,
+        typer.Option(help="Go on with the run in this folder or at this URL.", metavar="RUN_DIR"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Validate everything, print the plan, start nothing.")
@@ -34,13 +35,20 @@ def train(
         keomni-rl train configs/ke_omni_r_7b.yaml run_dir=runs/first model.path=/models/omni
         keomni-rl train my.yaml --check
         keomni-rl train --resume runs/first
+        keomni-rl train my.yaml run_dir=s3://bucket/first
     """
-    from keomni_rl.config import RunConfig, load_config, load_resumed
+    from keomni_rl.config import RunConfig, load_config
+    from keomni_rl.config.run_dir import located
     from keomni_rl.driver.check import check_run
     from keomni_rl.driver.train import train as run_training
+    from keomni_rl.storage.reading import load_resumed_at
 
     words = words or []
-    config = load_resumed(RunConfig, resume, words) if resume else load_config(RunConfig, words)
+    config = (
+        load_resumed_at(RunConfig, located(resume), words)
+        if resume
+        else load_config(RunConfig, words)
+    )
     if check:
         found = check_run(config)
         plan = Table("what", "this run", title="Plan")
@@ -94,14 +102,18 @@ def demo(
     _show_results(out)
 
 
-def _show_results(run_dir: Path) -> None:
+def _show_results(run_dir: Path | str) -> None:
+    from keomni_rl.config.run_dir import working_folder
     from keomni_rl.driver.evaluation import read_evaluations
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.table import evaluation_table
+    from keomni_rl.storage.reading import add_file
 
-    if found := read_evaluations(run_dir):
+    folder = working_folder(run_dir)
+    if found := read_evaluations(folder):
         console.print(evaluation_table(found[0], found[-1] if len(found) > 1 else None))
-    console.print(f"report: {write_report(run_dir)}", markup=False, soft_wrap=True)
+    report = add_file(run_dir, write_report(folder))
+    console.print(f"report: {report}", markup=False, soft_wrap=True)
 
 
 def _unused(out: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from keomni_rl.config.placement import EvaluatePlacement, PlacementConfig
+from keomni_rl.config.run_dir import RunDir, working_folder
 from keomni_rl.config.section import NotNegative, Positive, Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -307,8 +308,9 @@ class ObserveConfig(Section):
 class RunConfig(Section):
     """A whole training run."""
 
-    run_dir: Path
-    """Folder that all results go to; a name in use is refused unless resumed."""
+    run_dir: RunDir
+    """Folder that all results go to, or its URL (s3://BUCKET/FOLDER, gs://BUCKET/FOLDER); one in
+    use is refused unless resumed."""
     model: ModelConfig
     data: DataConfig
     prompt: PromptConfig = PromptConfig()
@@ -324,6 +326,11 @@ class RunConfig(Section):
     placement: PlacementConfig = PlacementConfig()
     faults: FaultsConfig = FaultsConfig()
     observe: ObserveConfig = ObserveConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the driver reads and writes: ``run_dir``, or the local mirror of its URL."""
+        return working_folder(self.run_dir)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -412,8 +419,9 @@ class EndpointConfig(Section):
 class EvaluateConfig(Section):
     """A whole evaluation, without training."""
 
-    run_dir: Path
-    """Folder that predictions and summary go to; a name in use is refused unless resumed."""
+    run_dir: RunDir
+    """Folder that predictions and summary go to, or its URL; one in use is refused unless
+    resumed."""
     model: ModelConfig | None = None
     endpoint: EndpointConfig | None = None
     """Evaluate a served model instead of ``model``."""
@@ -424,6 +432,11 @@ class EvaluateConfig(Section):
     """A question whose clip is longer counts as failed; null takes what the model hears."""
     placement: EvaluatePlacement = EvaluatePlacement()
     faults: FaultsConfig = FaultsConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the driver reads and writes: ``run_dir``, or the local mirror of its URL."""
+        return working_folder(self.run_dir)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

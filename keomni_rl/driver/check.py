@@ -20,6 +20,7 @@ from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.topology import roles
 from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
 from keomni_rl.models.hub import is_here
+from keomni_rl.storage.store import open_store
 from keomni_rl.types import Prompt
 
 ResultT = TypeVar("ResultT")
@@ -61,8 +62,14 @@ def check_run(config: RunConfig) -> Check:
             check.plan.append(
                 ("first prompt", f"{num_tokens} tokens, the same ids in learner and engine")
             )
+    check.attempt(lambda: _check_store(config.run_dir))
     check.attempt(lambda: _check_cluster(check, config))
     return check
+
+
+def _check_store(run_dir: Path | str) -> None:
+    if isinstance(run_dir, str):
+        open_store(run_dir)
 
 
 def _check_model(check: Check, config: RunConfig) -> Path | None:

@@ -2,68 +2,115 @@
 
 A checkpoint is a folder with the learner's safetensors, ``state.json`` (where the run is) and
 ``manifest.json`` (size and SHA-256 of every file). Its name appears only when all of it is on disk.
+Those in an object store are in `keomni_rl.driver.stored_checkpoints`.
 """
 
-import hashlib
 import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from keomni_rl.errors import CheckpointError
 from keomni_rl.models.adapters import DOWN, SCALE
+from keomni_rl.storage.manifest import (
+    LISTING,
+    MANIFEST,
+    STATE,
+    Listed,
+    RunState,
+    dropped,
+    file_digest,
+    find_damage,
+    read_state,
+    step_name,
+    step_of,
+)
 
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
-STATE = "state.json"
-MAX_NOTE_BYTES = 2**20
-"""Of either of them."""
 
 
-class RunState(BaseModel):
-    """Where a run is: all that resuming needs beside the learner's tensors.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One to go on from."""
 
-    Sampling seeds and data order are functions of the seed and of ``position``, so there is no
-    generator state to keep.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    step: NonNegativeInt = 0
-    """Optimizer steps done."""
-    version: NonNegativeInt = 0
-    """Policy version: steps done, and those that a lost learner took with it."""
-    position: NonNegativeInt = 0
-    """Groups of the prompt stream that were trained on or dropped; the next is generated anew."""
-    ahead: tuple[NonNegativeInt, ...] = ()
-    """Of the groups after it those that were trained on or dropped too, before a late one."""
+    folder: Path
+    """On this machine's disk."""
+    state: RunState
+    place: Path | str
+    """Where the learner's nodes find it: a folder that all see, or a URL."""
 
 
-class Listed(BaseModel):
-    """One file in a manifest."""
+class Checkpoints(Protocol):
+    """Those of one run, wherever they are kept."""
 
-    model_config = ConfigDict(frozen=True)
+    async def save(
+        self, state: RunState, write_learner: Callable[[Any], Awaitable[Any]], *, keep: int
+    ) -> str:
+        """Write one; then of all others ``keep`` - 1 stay.
 
-    bytes: int
-    sha256: str
+        Args:
+            state: where the run is.
+            write_learner: writes the learner's files to a folder or a URL.
+            keep: how many stay.
+
+        Returns:
+            Its name.
+
+        Raises:
+            OSError: it could not be written; the one before it stays.
+        """
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole one; a damaged one is passed over aloud.
+
+        Raises:
+            CheckpointError: there are some and all are damaged.
+        """
+
+    def of_step(self, step: int) -> Path | str | None:
+        """Where the learner's nodes find the one of a step, if there is a whole one."""
+
+    def forget(self) -> None:
+        """Give back what looking for one needed on this machine."""
 
 
-LISTING = TypeAdapter(dict[str, Listed])
-"""A manifest: file names and what the files were when they were written."""
+class LocalCheckpoints:
+    """In a folder that the learner's nodes see too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def save(
+        self, state: RunState, write_learner: Callable[[Path], Awaitable[Any]], *, keep: int
+    ) -> str:
+        """See `Checkpoints.save`."""
+        return (await save_checkpoint(self._folder, state, write_learner, keep=keep)).name
+
+    def newest(self) -> Checkpoint | None:
+        """See `Checkpoints.newest`."""
+        found = latest_checkpoint(self._folder)
+        return found and Checkpoint(*found, place=found[0])
+
+    def of_step(self, step: int) -> Path | None:
+        """See `Checkpoints.of_step`."""
+        path = self._folder / step_name(step)
+        return None if find_damage(path) else path
+
+    def forget(self) -> None:
+        """Nothing was needed."""
 
 
 async def save_checkpoint(
-    folder: Path, state: RunState, write_learner: Callable[[Path], Awaitable[None]], *, keep: int
+    folder: Path, state: RunState, write_learner: Callable[[Path], Awaitable[Any]], *, keep: int
 ) -> Path:
     """Write ``step_NNNNNN`` under ``folder``; then of all others ``keep`` - 1 stay."""
-    final = folder / f"step_{state.step:06d}"
-    aside = folder / f".step_{state.step:06d}.partial"
+    final = folder / step_name(state.step)
+    aside = folder / f".{final.name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     await write_learner(aside)
@@ -79,22 +126,9 @@ async def save_checkpoint(
         shutil.rmtree(final)
     aside.rename(final)
     _flush(folder)
-    for path in _dropped(folder, final, keep):
+    for path in dropped(list_checkpoints(folder), final, _is_whole, keep=keep):
         shutil.rmtree(path)
     return final
-
-
-def _dropped(folder: Path, written: Path, keep: int) -> list[Path]:
-    """All but the one just written and the newest whole ones before it, ``keep`` together.
-
-    Later ones are damaged, or the run would have gone on from them. Digests are not looked at,
-    which would take as long as writing.
-    """
-    found = list_checkpoints(folder)
-    before = reversed(found[: found.index(written)])
-    whole = (path for path in before if not find_damage(path, digests=False))
-    kept = {written, *islice(whole, keep - 1)}
-    return [path for path in found if path not in kept]
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -102,13 +136,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.glob("step_*")
-        if _number(path).isdecimal() and path.is_dir() and not path.is_symlink()
+        if step_of(path.name) is not None and path.is_dir() and not path.is_symlink()
     ]
-    return sorted(found, key=lambda path: int(_number(path)))
+    return sorted(found, key=lambda path: step_of(path.name) or 0)
 
 
-def _number(path: Path) -> str:
-    return path.name.removeprefix("step_")
+def _is_whole(path: Path) -> bool:
+    return not find_damage(path, digests=False)
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
@@ -122,48 +156,12 @@ def latest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
         if damage := find_damage(path):
             log.warning("checkpoint %s is damaged (%s); using the one before it", path, damage)
             continue
-        return path, RunState.model_validate_json(_read(path / STATE))
+        return path, read_state(path)
     if found:
         raise CheckpointError(
             f"{folder}: all {len(found)} checkpoints are damaged; start a new run"
         )
     return None
-
-
-def checkpoint_of(folder: Path, step: int) -> Path | None:
-    """The checkpoint of one step, if there is a whole one."""
-    path = folder / f"step_{step:06d}"
-    return None if find_damage(path) else path
-
-
-def find_damage(path: Path, *, digests: bool = True) -> str | None:
-    """What is wrong with a checkpoint, or None; without ``digests`` only sizes are compared."""
-    try:
-        name = MANIFEST
-        manifest = LISTING.validate_json(_read(path / name))
-        name = STATE
-        RunState.model_validate_json(_read(path / name))
-    except (OSError, ValidationError) as error:
-        return f"no readable {name}: {str(error).splitlines()[0]}"
-    weights = {file.name for file in path.glob("*.safetensors")}
-    if unlisted := ({STATE} | weights) - manifest.keys():
-        return f"{MANIFEST} does not list {min(unlisted)}"
-    for name, expected in manifest.items():
-        file = path / Path(name).name
-        if not os.path.isfile(file):
-            return f"{name!r:.80} is missing"
-        is_same_size = file.stat().st_size == expected.bytes
-        if not is_same_size or (digests and file_digest(file) != expected.sha256):
-            return f"{name!r:.80} has changed since it was written"
-    return None
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(MAX_NOTE_BYTES + 1)
-    if len(content) > MAX_NOTE_BYTES:
-        raise OSError(f"over {MAX_NOTE_BYTES} bytes")
-    return content
 
 
 class Adapters(NamedTuple):
@@ -194,12 +192,6 @@ def stored_adapters(path: Path) -> Adapters | None:
         raise CheckpointError(
             f"{files[0]}: not readable as weights of a learner ({error}); use another checkpoint"
         ) from error
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -21,7 +21,7 @@ from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
 from keomni_rl.driver.monitor import monitored, of_evaluators
 from keomni_rl.driver.preflight import check_model
-from keomni_rl.driver.run_dir import locked, prepare_run_dir
+from keomni_rl.driver.run_dir import held
 from keomni_rl.driver.settle import settle, tell_idle
 from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.engines.specs import engine_spec
@@ -52,12 +52,11 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
     config = settle(config)
-    prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
-    with locked(config.run_dir):
+    with held(config.folder, command="evaluate", resume=resume):
         if resume:
             _refuse_other_settings(config)
         questions = read_evaluation_set(config.evaluation.file)
-        answered = read_answers(config.run_dir)
+        answered = read_answers(config.folder)
         refuse_other_answers(config, questions, answered)
         if config.model:
             check_model(config.model, max_audio_s=config.max_audio_s)
@@ -65,7 +64,7 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         try:
             if config.model:
                 check_placement(config.placement, ["evaluator"])
-            (config.run_dir / "config.yaml").write_text(to_yaml(config))
+            (config.folder / "config.yaml").write_text(to_yaml(config))
             return asyncio.run(_evaluate(config, questions, answered, console))
         finally:
             ray.shutdown()
@@ -78,11 +77,11 @@ async def _evaluate(
     console: Console,
 ) -> Summary:
     num_kept = len(answered)
-    write_event(config.run_dir, "start", answered=num_kept)
+    write_event(config.folder, "start", answered=num_kept)
     tell_idle(config, console)
     with console.status("starting evaluators"), refusal_told():
         pool = await start_pool(config)
-    write_event(config.run_dir, "ready")
+    write_event(config.folder, "ready")
     started = time.monotonic()
     with Progress("questions", len(questions), done=num_kept, console=console) as progress:
         answering = Answering(
@@ -95,17 +94,17 @@ async def _evaluate(
             config=config.evaluation,
             prompt=config.prompt,
             questions=questions,
-            folder=config.run_dir,
-            run_id=f"{config.run_dir.name}-{time.time_ns():x}",
+            folder=config.folder,
+            run_id=f"{config.folder.name}-{time.time_ns():x}",
             num_evaluators=config.placement.evaluator.actors,
             answered=answered,
             on_answer=progress.update,
         )
-        async with monitored(config.run_dir.name, lambda: of_evaluators(pool, answering)):
+        async with monitored(config.folder.name, lambda: of_evaluators(pool, answering)):
             summary = await answering.run()
     seconds = time.monotonic() - started
     write_event(
-        config.run_dir,
+        config.folder,
         "end",
         seconds=seconds,
         asked=len(questions) - num_kept,
@@ -128,19 +127,19 @@ async def start_pool(config: EvaluateConfig) -> ActorPool[Prediction]:
         on_cpu = RolePlacement(actors=place.actors, gpus=0, cpus=0, nodes=place.nodes)
         placement = placement.model_copy(update={"evaluator": on_cpu})
     room = Room(placement, ["evaluator"])
-    await room.reserve(config.run_dir)
+    await room.reserve(config.folder)
     if config.endpoint:
         key = read_key(config.endpoint)
         start = room.starter("evaluator", EndpointActor, config.endpoint, key)
     else:
         assert config.model is not None
         spec = engine_spec(config.model, config.engine, place, awaits_weights=False)
-        start = room.starter("evaluator", EvaluatorActor, spec, config.run_dir.name)
+        start = room.starter("evaluator", EvaluatorActor, spec, config.folder.name)
     pool = ActorPool[Prediction](
         start,
         place.actors,
-        on_loss=lambda cause: write_event(config.run_dir, "evaluator actor lost", cause=cause),
-        on_replaced=lambda: write_event(config.run_dir, "evaluator actor replaced"),
+        on_loss=lambda cause: write_event(config.folder, "evaluator actor lost", cause=cause),
+        on_replaced=lambda: write_event(config.folder, "evaluator actor replaced"),
         hang_s=max(config.faults.hang_s, _longest_request_s(config)),
         slow_s=SLOW_S,
     )
@@ -163,11 +162,11 @@ def _heard_s(config: EvaluateConfig) -> float:
 
 def _refuse_other_settings(config: EvaluateConfig) -> None:
     """Answers under different settings are answers of different evaluations."""
-    before = load_config(EvaluateConfig, [str(config.run_dir / "config.yaml")])
+    before = load_config(EvaluateConfig, [str(config.folder / "config.yaml")])
     old, new = before.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
     if changed := [key for key in old if old[key] != new[key]]:
         raise ConfigError(
-            f"{config.run_dir}: its answers were given with other settings in {changed[0]!r} "
+            f"{config.folder}: its answers were given with other settings in {changed[0]!r} "
             f"({old[changed[0]]} before, {new[changed[0]]} now); give another run_dir"
         )
 
@@ -183,7 +182,7 @@ def refuse_other_answers(
     asked = {question.id for question in questions}
     if others := [name for name in answered if name not in asked]:
         raise ConfigError(
-            f"{config.run_dir}: {len(others)} of its answers are to questions that "
+            f"{config.folder}: {len(others)} of its answers are to questions that "
             f"{config.evaluation.file} does not hold (any more): {named(others)}; give another "
             "run_dir"
         )

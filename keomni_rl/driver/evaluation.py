@@ -25,7 +25,7 @@ class Evaluation:
         self.answering: Answering | None = None
         """The evaluation under way, or else the last one."""
         # A run may have been stopped between an evaluation's end and its place in the metrics.
-        self._finished = read_evaluations(run.config.run_dir)
+        self._finished = read_evaluations(run.config.folder)
         self.last = self._finished[-1] if self._finished else None
         """Of the last one that ended."""
 
@@ -38,7 +38,7 @@ class Evaluation:
 
     def broken_off(self, before: int) -> list[int]:
         """Steps before one whose policies' evaluations were begun and have not ended."""
-        folders = evaluation_folders(self._run.config.run_dir)
+        folders = evaluation_folders(self._run.config.folder)
         return [step for step, path in folders.items() if step < before and not has_summary(path)]
 
     async def start(self) -> None:
@@ -70,7 +70,7 @@ class Evaluation:
         return summary
 
     def _tell(self, event: str, **details: Any) -> None:
-        write_event(self._run.config.run_dir, event, **details)
+        write_event(self._run.config.folder, event, **details)
 
     def take_finished(self) -> dict[int, dict[str, float]]:
         """Figures of the evaluations that have ended since the last call, by policy version.
@@ -97,7 +97,7 @@ class Evaluation:
             self._task = None
 
     def _folder(self, version: int) -> Path:
-        return self._run.config.run_dir / "evaluation" / f"step_{version:06d}"
+        return self._run.config.folder / "evaluation" / f"step_{version:06d}"
 
 
 def has_summary(folder: Path) -> bool:

@@ -5,22 +5,31 @@ The result is plain Hugging Face format, for transformers and vLLM without anyth
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
 from pydantic import ValidationError
 
 from keomni_rl.config import read_mapping
+from keomni_rl.config.run_dir import last_name, parent, work_dir
 from keomni_rl.config.schema import ModelConfig
-from keomni_rl.driver.checkpoints import find_damage, latest_checkpoint, stored_adapters
+from keomni_rl.driver.checkpoints import latest_checkpoint, stored_adapters
+from keomni_rl.driver.stored_checkpoints import StoredCheckpoints
 from keomni_rl.engines.learner_files import read_stored
 from keomni_rl.errors import CheckpointError, ConfigError
 from keomni_rl.models.adapters import merge_stored
 from keomni_rl.models.family import LayoutName, find_family, layout_named
 from keomni_rl.models.hub import local_model
 from keomni_rl.models.layout import find_layout, read_tensors, weight_files, write_model
+from keomni_rl.storage.learner_files import fetch_checkpoint
+from keomni_rl.storage.manifest import find_damage, step_of
+from keomni_rl.storage.mirror import CHECKPOINTS
+from keomni_rl.storage.reading import CONFIG, copy_files
+from keomni_rl.storage.store import Store, refused
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -81,6 +90,35 @@ def export_model(
         shutil.rmtree(aside, ignore_errors=True)
     num_bytes = sum(file.stat().st_size for file in weight_files(out))
     return Export(out, wanted, source, base_folder, num_bytes)
+
+
+@contextmanager
+def local_source(place: Path | str) -> Iterator[Path]:
+    """What is to be exported, on this machine's disk; of a run at a URL its newest checkpoint.
+
+    Raises:
+        CheckpointError: at the URL is no whole checkpoint.
+        ConfigError: the store refuses.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    is_run = step_of(last_name(place)) is None
+    run_url = place if is_run else parent(parent(place))
+    work_dir().mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="export-", dir=work_dir()) as temp:
+        folder = Path(temp, CHECKPOINTS)
+        try:
+            if not is_run:
+                source = fetch_checkpoint(place, folder)
+            elif newest := StoredCheckpoints(Store(place), cache=folder).newest():
+                source = newest.folder
+            else:
+                raise CheckpointError(f"{place}: no run there, or it has no checkpoint yet")
+        except OSError as error:
+            raise refused(place, error) from error
+        copy_files(run_url, [CONFIG], Path(temp))
+        yield source
 
 
 def trained_tensors(source: Path, base: Path) -> Iterator[tuple[str, torch.Tensor]]:

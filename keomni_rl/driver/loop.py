@@ -13,7 +13,7 @@ import numpy as np
 import ray
 
 from keomni_rl.config.schema import RunConfig
-from keomni_rl.driver.checkpoints import RunState, save_checkpoint
+from keomni_rl.driver.checkpoints import Checkpoints
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.group_metrics import group_metrics
 from keomni_rl.driver.journey import Arrived
@@ -29,6 +29,7 @@ from keomni_rl.errors import (
     StoppedError,
 )
 from keomni_rl.observe.sinks import MetricsWriter, write_batch, write_event, write_rollouts
+from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -44,6 +45,7 @@ class Loop:
         run: Run,
         slots: Slots,
         *,
+        checkpoints: Checkpoints,
         writer: MetricsWriter,
         evaluation: Evaluation | None,
         stop: Stop,
@@ -54,6 +56,7 @@ class Loop:
         self._slots = slots
         self._saved_step = run.step
         self._rest_s = 0.0
+        self._checkpoints = checkpoints
         self._writer = writer
         self._evaluation = evaluation
         self._stop = stop
@@ -123,7 +126,7 @@ class Loop:
             self._slots.fill(self._run.version)
         sampled = [rollout for rollout in rollouts if rollout.rewards]
         write_rollouts(
-            self._config.run_dir, self._step, sampled[: self._config.observe.rollout_groups]
+            self._config.folder, self._step, sampled[: self._config.observe.rollout_groups]
         )
         tokens = sum(len(c.token_ids) for r in rollouts for c in r.group.completions)
         step_s = published - started + self._rest_s
@@ -150,7 +153,7 @@ class Loop:
         try:
             return await self._run.advance(rollouts, [a.clip for a in arrived])
         except NonFiniteLossError as error:
-            path = write_batch(self._config.run_dir, self._step + 1, rollouts)
+            path = write_batch(self._config.folder, self._step + 1, rollouts)
             raise NonFiniteLossError(
                 f"step {self._step + 1}: {getattr(error, 'cause', error)}; weights and optimizer "
                 f"are as they were, and the step's groups are in {path}"
@@ -180,8 +183,7 @@ class Loop:
         if self._step == self._saved_step:
             return
         try:
-            path = await save_checkpoint(
-                self._config.run_dir / "checkpoints",
+            name = await self._checkpoints.save(
                 RunState(
                     step=self._step,
                     version=self._run.version,
@@ -193,14 +195,14 @@ class Loop:
             )
         except OSError as error:
             cause = str(getattr(error, "cause", error))
-            write_event(self._config.run_dir, "checkpoint failed", step=self._step, cause=cause)
+            write_event(self._config.folder, "checkpoint failed", step=self._step, cause=cause)
             message = f"no checkpoint of step {self._step}: {cause}"
             if self._step == self._config.train.max_steps:
-                raise CheckpointError(f"{message}; make room and resume the run") from error
+                raise CheckpointError(f"{message}; mend that and resume the run") from error
             log.warning("%s; the run goes on, and the one before it stays", message)
             return
         self._saved_step = self._step
-        write_event(self._config.run_dir, "checkpoint", path=path.name)
+        write_event(self._config.folder, "checkpoint", path=name)
 
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -19,10 +19,10 @@ from keomni_rl.actors.learner_group import LearnerGroup
 from keomni_rl.actors.pool import ActorPool
 from keomni_rl.config.placement import RolePlacement
 from keomni_rl.config.schema import RunConfig
-from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.scoring import Scoring
 from keomni_rl.driver.specs import learner_spec, transfer_backend
 from keomni_rl.errors import ActorError, LearnerLostError, WeightSyncError
+from keomni_rl.storage.manifest import Listed, RunState
 from keomni_rl.types import Group, Prediction, RolloutGroup
 
 
@@ -81,12 +81,12 @@ class Run:
         pools = engines | (self.scoring.pools if self.scoring else {})
         return {role: pool for role, pool in pools.items() if pool}
 
-    async def start_learner(self, state: RunState, checkpoint: Path | None) -> None:
+    async def start_learner(self, state: RunState, checkpoint: Path | str | None) -> None:
         """Start the learner, anew if it was lost.
 
         Args:
             state: where it goes on.
-            checkpoint: what it goes on from; None for the model as it was given.
+            checkpoint: what it goes on from, a folder or a URL; None for the model as it was given.
         """
         async with self._weights:
             self._connected.clear()
@@ -162,10 +162,10 @@ class Run:
         async with self._weights, self._learner_at_hand():
             await self._send(role, pool, self.version)
 
-    async def save(self, folder: Path) -> None:
-        """Write the learner's part of a checkpoint."""
+    async def save(self, place: Path | str) -> dict[str, Listed] | None:
+        """Write the learner's part of a checkpoint; see `LearnerGroup.save`."""
         async with self._weights, self._learner_at_hand():
-            await self.learner.save(folder)
+            return await self.learner.save(place)
 
     @asynccontextmanager
     async def _learner_at_hand(self) -> AsyncIterator[None]:

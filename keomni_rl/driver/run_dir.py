@@ -1,13 +1,78 @@
-"""A run's folder: one run a folder, one driver at a time."""
+"""A run's folder, on a disk or at a URL: one run a folder, one driver at a time."""
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from keomni_rl.config.run_dir import working_folder
+from keomni_rl.driver.checkpoints import Checkpoints, LocalCheckpoints
+from keomni_rl.driver.stored_checkpoints import StoredCheckpoints
 from keomni_rl.errors import ConfigError
+from keomni_rl.observe.sinks import write_event
+from keomni_rl.storage.lease import Lease
+from keomni_rl.storage.mirror import CHECKPOINTS, Mirror
+from keomni_rl.storage.store import Store, open_store, refused
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(run_dir: Path | str, *, command: str, resume: bool) -> Iterator[Checkpoints]:
+    """Hold a run's folder while the run lasts; gives where its checkpoints go.
+
+    A URL is mirrored: its working folder is as the store is on entry, and on exit the store is as
+    that is.
+
+    Args:
+        run_dir: the folder or its URL.
+        command: of ``keomni-rl`` that is running, for the advice.
+        resume: whether a run there is to go on.
+
+    Raises:
+        ConfigError: see `prepare_run_dir` and `locked`; or the store refuses.
+        StoreError: on exit: what was written last could not be stored.
+    """
+    if isinstance(run_dir, Path):
+        prepare_run_dir(run_dir, command=command, resume=resume)
+        with locked(run_dir):
+            yield LocalCheckpoints(run_dir / CHECKPOINTS)
+        return
+    store = open_store(run_dir)
+    _refuse_other_use(run_dir, is_taken(run_dir), command=command, resume=resume)
+    folder = working_folder(run_dir)
+    with (
+        Lease(store) as lease,
+        Mirror(folder, store, lease, partial(_tell_outage, folder)) as mirror,
+    ):
+        checkpoints = StoredCheckpoints(store, mirror)
+        try:
+            yield checkpoints
+        finally:
+            checkpoints.forget()
+
+
+def _tell_outage(folder: Path, event: str, cause: str) -> None:
+    log.warning("%s: %s", event, cause)
+    write_event(folder, event, cause=cause)
+
+
+def is_taken(run_dir: Path | str) -> bool:
+    """Whether a run has been there.
+
+    Raises:
+        ConfigError: the store refuses to say.
+    """
+    if isinstance(run_dir, Path):
+        return os.path.exists(run_dir / "config.yaml")
+    try:
+        return Store(run_dir).read("config.yaml") is not None
+    except OSError as error:
+        raise refused(run_dir, error) from error
 
 
 def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
@@ -22,14 +87,7 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
         ConfigError: the folder is taken and this is no resumption, or the other way round; it
             cannot be made; or a link in it leads out of it, so that the run would write elsewhere.
     """
-    is_taken = os.path.exists(run_dir / "config.yaml")
-    if is_taken and not resume:
-        raise ConfigError(
-            f"run_dir {run_dir} holds a run already; go on with it by "
-            f"`keomni-rl {command} --resume {run_dir}` or give another run_dir"
-        )
-    if resume and not is_taken:
-        raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
+    _refuse_other_use(run_dir, is_taken(run_dir), command=command, resume=resume)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -37,6 +95,16 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
             f"run_dir {run_dir}: no folder, and none can be made ({error.strerror}); give another"
         ) from error
     _refuse_links_out(run_dir)
+
+
+def _refuse_other_use(run_dir: Path | str, taken: bool, *, command: str, resume: bool) -> None:
+    if taken and not resume:
+        raise ConfigError(
+            f"run_dir {run_dir} holds a run already; go on with it by "
+            f"`keomni-rl {command} --resume {run_dir}` or give another run_dir"
+        )
+    if resume and not taken:
+        raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
 
 
 def _refuse_links_out(run_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """The configuration that a run is started with, whatever folder and day it is looked up in."""
 
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -26,8 +27,9 @@ def settle(config: ConfigT) -> ConfigT:
     Raises:
         CheckpointError: there is no such model.
     """
-    settled = {
-        "run_dir": config.run_dir.absolute(),
+    run_dir = config.run_dir
+    settled: dict[str, Any] = {
+        "run_dir": run_dir.absolute() if isinstance(run_dir, Path) else run_dir,
         "model": config.model and settle_model(config.model),
         "evaluation": config.evaluation and _with_absolute_file(config.evaluation),
     }

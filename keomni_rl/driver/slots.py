@@ -14,11 +14,11 @@ from typing import Any
 from keomni_rl.algorithms.advantage import has_signal
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.account import Account
-from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.group_metrics import staleness
 from keomni_rl.driver.journey import Arrived
 from keomni_rl.errors import EngineError
 from keomni_rl.observe.sinks import write_event
+from keomni_rl.storage.manifest import RunState
 
 MAX_REJECTED = 3
 """Times that one group may come back too stale before the run stops."""
@@ -189,4 +189,4 @@ class Slots:
 
     def _drop(self, index: int, reason: str, **details: Any) -> None:
         self.account.dropped[reason] += 1
-        write_event(self.config.run_dir, "group dropped", index=index, reason=reason, **details)
+        write_event(self.config.folder, "group dropped", index=index, reason=reason, **details)

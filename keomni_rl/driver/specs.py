@@ -36,7 +36,7 @@ def run_engine_spec(config: RunConfig, role: str) -> EngineSpec:
     )
 
 
-def learner_spec(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:
+def learner_spec(config: RunConfig, checkpoint: Path | str | None) -> LearnerSpec:
     """Rank 0 of the learner, before the ranks have a meeting point."""
     return LearnerSpec(
         model=config.model.path,
@@ -50,7 +50,8 @@ def learner_spec(config: RunConfig, checkpoint: Path | None) -> LearnerSpec:
         world_size=config.placement.learner.actors,
         on_gpu=config.placement.learner.gpus > 0,
         num_threads=config.placement.learner.num_threads,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint if isinstance(checkpoint, Path) else None,
+        checkpoint_url=checkpoint if isinstance(checkpoint, str) else None,
     )
 
 

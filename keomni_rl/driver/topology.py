@@ -20,29 +20,29 @@ from keomni_rl.actors.writer import WriterActor
 from keomni_rl.config.placement import HelperPlacement
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.answering import SLOW_S
-from keomni_rl.driver.checkpoints import RunState
 from keomni_rl.driver.run import Run
 from keomni_rl.driver.scoring import Scoring
 from keomni_rl.driver.specs import reference_spec, run_engine_spec
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
 from keomni_rl.observe.sinks import write_event
+from keomni_rl.storage.manifest import RunState
 
 
-async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None) -> Run:
+async def start_run(config: RunConfig, state: RunState, checkpoint: Path | str | None) -> Run:
     """Start every actor, all at once, and give rollout actors the learner's weights.
 
     Args:
         config: of the run.
         state: where it begins.
-        checkpoint: what the learner goes on from.
+        checkpoint: what the learner goes on from, a folder or a URL.
 
     Raises:
         ConfigError: the cluster can never hold them.
     """
     place = config.placement
     room = Room(place, roles(config))
-    await room.reserve(config.run_dir)
+    await room.reserve(config.folder)
 
     def pool(role: str, start: Callable[[int], Any], **more: Any) -> ActorPool[Any]:
         has_weights = role in ("rollout", "evaluator")
@@ -63,7 +63,7 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
     rollouts = writer = evaluators = scoring = None
     if config.algo.kind == "grpo":
         spec = run_engine_spec(config, "rollout")
-        start = room.starter("rollout", RolloutActor, spec, config.run_dir.name)
+        start = room.starter("rollout", RolloutActor, spec, config.folder.name)
         rollouts = pool("rollout", start, extra=place.rollout.num_extra)
         hang_s = max(config.faults.hang_s, _longest_rewards_s(config))
         rewards = pool("reward", _reward_starter(room, config), hang_s=hang_s)
@@ -76,11 +76,11 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | None)
         writer = start_helper(WriterActor, HelperPlacement(), config.model)
     if config.evaluation:
         spec = run_engine_spec(config, "evaluator")
-        start = room.starter("evaluator", EvaluatorActor, spec, config.run_dir.name)
+        start = room.starter("evaluator", EvaluatorActor, spec, config.folder.name)
         evaluators = pool("evaluator", start, slow_s=SLOW_S)
     run = Run(
         config=config,
-        id=f"{config.run_dir.name}-{time.time_ns():x}",
+        id=f"{config.folder.name}-{time.time_ns():x}",
         learner=LearnerGroup(
             room.starter("learner", LearnerActor), place.learner.actors, config.algo
         ),
@@ -121,7 +121,7 @@ def roles(config: RunConfig) -> list[str]:
 
 
 def _event(config: RunConfig, name: str, **details: Any) -> None:
-    write_event(config.run_dir, name, **details)
+    write_event(config.folder, name, **details)
 
 
 def _longest_rewards_s(config: RunConfig) -> float:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +16,23 @@ from keomni_rl.actors.placement import check_placement
 from keomni_rl.actors.remote import join_ray
 from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
-from keomni_rl.driver.checkpoints import RunState, checkpoint_of, latest_checkpoint
+from keomni_rl.driver.checkpoints import Checkpoint, Checkpoints
 from keomni_rl.driver.evaluation import Evaluation
 from keomni_rl.driver.journey import travel
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.monitor import TrainingMonitor, monitored
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
 from keomni_rl.driver.run import Run
-from keomni_rl.driver.run_dir import drop_evaluations, locked, prepare_run_dir
+from keomni_rl.driver.run_dir import drop_evaluations, held
 from keomni_rl.driver.settle import settle, tell_idle
 from keomni_rl.driver.slots import Slots
 from keomni_rl.driver.start_failure import refusal_told
-from keomni_rl.driver.stopping import Stop
+from keomni_rl.driver.stopping import Stop, unless
 from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
+from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
 
@@ -43,137 +45,149 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
         StoppedError: told to leave by SIGTERM; resuming goes on.
     """
     config = settle(config)
-    prepare_run_dir(config.run_dir, command="train", resume=resume)
-    with locked(config.run_dir):
+    with held(config.run_dir, command="train", resume=resume) as checkpoints:
         inputs = open_inputs(config)
-        checkpoint, state = newest_state(config.run_dir) if resume else (None, RunState())
-        if checkpoint:
-            check_adapters(checkpoint, config.learner)
+        newest = checkpoints.newest() if resume else None
+        if newest:
+            check_adapters(newest.folder, config.learner)
         join_ray(config.placement.address)
         try:
             check_placement(config.placement, roles(config))
-            roll_back(config.run_dir, state)
-            (config.run_dir / "config.yaml").write_text(to_yaml(config))
-            asyncio.run(_train(config, inputs, checkpoint, state, console))
+            roll_back(config.folder, _state(newest))
+            (config.folder / "config.yaml").write_text(to_yaml(config))
+            asyncio.run(Training(config, inputs, checkpoints, console).run_from(newest))
         finally:
             ray.shutdown()
 
 
-async def _train(
-    config: RunConfig,
-    inputs: Inputs,
-    checkpoint: Path | None,
-    state: RunState,
-    console: Console,
-) -> None:
-    write_event(config.run_dir, "start", step=state.step, position=state.position)
-    tell_idle(config, console)
-    if checkpoint:
-        console.print(f"resuming at step {state.step} from {checkpoint.name}")
-    stop = Stop()
-    stop.listen()
-    account = Account()
-    try:
-        with refusal_told(), console.status("starting engines (vLLM, DeepSpeed)"):
-            run = await stop.or_raise(start_run(config, state, checkpoint))
-        write_event(config.run_dir, "ready", step=run.step, version=run.version)
-        monitor = TrainingMonitor(run, account)
-        async with monitored(config.run_dir.name, monitor.read):
-            await _train_through_losses(
-                run, inputs, checkpoint, state, account, stop, console, monitor
-            )
-    except FAILURES as error:
-        event = "stopped" if isinstance(error, StoppedError) else "failed"
-        write_event(config.run_dir, event, cause=first_line(error), **account.as_event())
-        raise
-    await run.close()
-    write_event(config.run_dir, "end", step=config.train.max_steps, **account.as_event())
+@dataclass(eq=False)
+class Training:
+    """One driver's part of a run, which may be all of it."""
 
+    config: RunConfig
+    inputs: Inputs
+    checkpoints: Checkpoints
+    console: Console
+    account: Account = field(default_factory=Account)
+    stop: Stop = field(default_factory=Stop)
 
-async def _train_through_losses(
-    run: Run,
-    inputs: Inputs,
-    checkpoint: Path | None,
-    state: RunState,
-    account: Account,
-    stop: Stop,
-    console: Console,
-    monitor: TrainingMonitor,
-) -> None:
-    """The loop, begun again from the last checkpoint whenever the learner is lost."""
-    config = run.config
-    for restarts in itertools.count():
-        writer = MetricsWriter(config.run_dir, tensorboard=config.observe.tensorboard)
-        evaluation = None
-        if config.evaluation and inputs.evaluation is not None:
-            evaluation = Evaluation(run, config.evaluation, inputs.evaluation)
-        slots = Slots(config, partial(travel, run, inputs.stream), account, state)
-        monitor.slots, monitor.evaluation, monitor.learner_restarts = slots, evaluation, restarts
+    async def run_from(self, newest: Checkpoint | None) -> None:
+        """Start all actors at a checkpoint, or at the beginning, and train to the end."""
+        config, state = self.config, _state(newest)
+        write_event(config.folder, "start", step=state.step, position=state.position)
+        tell_idle(config, self.console)
+        if newest:
+            self.console.print(f"resuming at step {state.step} from {newest.folder.name}")
+        self.stop.listen()
         try:
-            with Progress(
-                "step", config.train.max_steps, done=state.step, console=console
-            ) as progress:
+            with refusal_told(), self.console.status("starting engines (vLLM, DeepSpeed)"):
+                run = await self.stop.or_raise(start_run(config, state, _place(newest)))
+            self.checkpoints.forget()
+            write_event(config.folder, "ready", step=run.step, version=run.version)
+            monitor = TrainingMonitor(run, self.account)
+            async with monitored(config.folder.name, monitor.read):
+                await self._through_losses(run, newest, monitor)
+        except FAILURES as error:
+            event = "stopped" if isinstance(error, StoppedError) else "failed"
+            cause = first_line(error)
+            write_event(config.folder, event, cause=cause, **self.account.as_event())
+            raise
+        await run.close()
+        write_event(config.folder, "end", step=config.train.max_steps, **self.account.as_event())
+
+    async def _through_losses(
+        self, run: Run, newest: Checkpoint | None, monitor: TrainingMonitor
+    ) -> None:
+        """The loop, begun again from the last checkpoint whenever the learner is lost."""
+        for monitor.learner_restarts in itertools.count():
+            try:
+                return await self._train(run, newest, monitor)
+            except LearnerLostError as error:
+                if monitor.learner_restarts == self.config.faults.learner_restarts:
+                    raise
+                newest = await self._take_back(run, error)
+                await self.stop.or_raise(self._restart_learner(run, newest))
+                replaced = {"step": run.step, "version": run.version}
+                write_event(self.config.folder, "learner replaced", **replaced)
+
+    async def _train(self, run: Run, newest: Checkpoint | None, monitor: TrainingMonitor) -> None:
+        config, state = self.config, _state(newest)
+        writer = MetricsWriter(config.folder, tensorboard=config.observe.tensorboard)
+        evaluation = None
+        if config.evaluation and self.inputs.evaluation is not None:
+            evaluation = Evaluation(run, config.evaluation, self.inputs.evaluation)
+        slots = Slots(config, partial(travel, run, self.inputs.stream), self.account, state)
+        monitor.slots, monitor.evaluation = slots, evaluation
+        progress = Progress("step", config.train.max_steps, done=state.step, console=self.console)
+
+        def on_step(step: int, metrics: Mapping[str, float]) -> None:
+            progress.update(step, step_figures(metrics))
+            monitor.metrics = metrics
+
+        try:
+            with progress:
                 if evaluation:
-                    await stop.or_raise(finish_broken_off(run, evaluation, state, checkpoint))
-
-                def on_step(step: int, metrics: Mapping[str, float]) -> None:
-                    progress.update(step, step_figures(metrics))
-                    monitor.metrics = metrics
-
+                    left = self._finish_broken_off(run, evaluation, newest)
+                    await self.stop.or_raise(unless(left, run.learner_loss()))
                 loop = Loop(
                     run,
                     slots,
+                    checkpoints=self.checkpoints,
                     writer=writer,
                     evaluation=evaluation,
-                    stop=stop,
+                    stop=self.stop,
                     on_step=on_step,
                 )
                 await loop.train()
-            return
-        except LearnerLostError as error:
-            if restarts == config.faults.learner_restarts:
-                raise
-            checkpoint, state = newest_state(config.run_dir)
-            log.warning("%s; starting the learner anew at step %d", error, state.step)
-            write_event(
-                config.run_dir, "learner lost", cause=str(error), step=run.step, back_to=state.step
-            )
-            account.undo(max(0, run.step - state.step) * config.train.groups_per_step)
-            roll_back(config.run_dir, state)
-            await stop.or_raise(run.start_learner(state, checkpoint))
-            await stop.or_raise(run.share_weights())
-            write_event(config.run_dir, "learner replaced", step=run.step, version=run.version)
         finally:
             writer.close()
 
+    async def _finish_broken_off(
+        self, run: Run, evaluation: Evaluation, newest: Checkpoint | None
+    ) -> None:
+        """Finish evaluations of earlier policies that a stop, a kill or a lost learner broke off.
 
-async def finish_broken_off(
-    run: Run, evaluation: Evaluation, state: RunState, checkpoint: Path | None
-) -> None:
-    """Finish evaluations of earlier policies that a stop, a kill or a lost learner broke off.
+        The learner takes each policy up once more, from its checkpoint, before it goes on.
+        """
+        is_back = False
+        for step in evaluation.broken_off(before=_state(newest).step):
+            policy = await asyncio.to_thread(self.checkpoints.of_step, step)
+            if step and not policy:
+                cause = "it was broken off, and there is no checkpoint of its policy any more"
+                write_event(self.config.folder, "evaluation not finished", step=step, cause=cause)
+                continue
+            is_back = True
+            await run.start_learner(RunState(step=step), policy)
+            await evaluation.start()
+            await evaluation.finish()
+        if is_back:
+            await self._restart_learner(run, newest)
 
-    The learner takes each policy up once more, from its checkpoint, before it goes on where it was.
-    """
-    folder = run.config.run_dir / "checkpoints"
-    policies = {step: checkpoint_of(folder, step) for step in evaluation.broken_off(state.step)}
-    is_back = False
-    for step, policy in policies.items():
-        if step and not policy:
-            cause = "it was broken off, and there is no checkpoint of its policy any more"
-            write_event(run.config.run_dir, "evaluation not finished", step=step, cause=cause)
-            continue
-        await run.start_learner(RunState(step=step), policy)
-        is_back = True
-        await evaluation.start()
-        await evaluation.finish()
-    if is_back:
-        await run.start_learner(state, checkpoint)
+    async def _take_back(self, run: Run, error: LearnerLostError) -> Checkpoint | None:
+        """Take back what a lost learner has forgotten; the checkpoint that it goes on from."""
+        newest = await asyncio.to_thread(self.checkpoints.newest)
+        back_to = _state(newest).step
+        log.warning("%s; starting the learner anew at step %d", error, back_to)
+        write_event(
+            self.config.folder, "learner lost", cause=str(error), step=run.step, back_to=back_to
+        )
+        num_steps = max(0, run.step - back_to)
+        self.account.undo(num_steps * self.config.train.groups_per_step)
+        roll_back(self.config.folder, _state(newest))
+        return newest
+
+    async def _restart_learner(self, run: Run, newest: Checkpoint | None) -> None:
+        await run.start_learner(_state(newest), _place(newest))
+        self.checkpoints.forget()
         await run.share_weights()
 
 
-def newest_state(run_dir: Path) -> tuple[Path | None, RunState]:
-    """The last good checkpoint and what it says; the beginning if there is none."""
-    return latest_checkpoint(run_dir / "checkpoints") or (None, RunState())
+def _state(newest: Checkpoint | None) -> RunState:
+    return newest.state if newest else RunState()
+
+
+def _place(newest: Checkpoint | None) -> Path | str | None:
+    return newest.place if newest else None
 
 
 def roll_back(run_dir: Path, state: RunState) -> None:

@@ -106,6 +106,8 @@ class LearnerSpec:
     num_threads: int
     checkpoint: Path | None = None
     """Policy and optimizer to go on from."""
+    checkpoint_url: str | None = None
+    """Where the rank's actor fetches them from first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,13 @@ from keomni_rl.config.schema import PromptConfig
 from keomni_rl.data.audio import load_clip
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.data.questions import QuestionFile
-from keomni_rl.driver.checkpoints import RunState, save_checkpoint
+from keomni_rl.driver.checkpoints import save_checkpoint
 from keomni_rl.engines.learner_files import load_policy, read_stored
 from keomni_rl.models.adapters import choose_trained
 from keomni_rl.models.family import find_family
 from keomni_rl.models.shared_prefix import PackedRows, Policy, attention_mask
 from keomni_rl.models.tiny import build_tiny
+from keomni_rl.storage.manifest import RunState
 from tests.voiced_omni import build_voiced_omni
 
 MAX_TOKENS = 20

@@ -2,14 +2,9 @@ import asyncio
 
 import pytest
 
-from keomni_rl.driver.checkpoints import (
-    RunState,
-    find_damage,
-    latest_checkpoint,
-    list_checkpoints,
-    save_checkpoint,
-)
+from keomni_rl.driver.checkpoints import latest_checkpoint, list_checkpoints, save_checkpoint
 from keomni_rl.errors import CheckpointError
+from keomni_rl.storage.manifest import RunState, find_damage
 
 
 def save(folder, step, *, fail=False, keep=3):

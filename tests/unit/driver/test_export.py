@@ -10,12 +10,13 @@ import yaml
 from safetensors.torch import save_file
 
 from keomni_rl.config.schema import ModelConfig
-from keomni_rl.driver.checkpoints import RunState, save_checkpoint
-from keomni_rl.driver.export import export_model
+from keomni_rl.driver.checkpoints import save_checkpoint
+from keomni_rl.driver.export import export_model, local_source
 from keomni_rl.errors import CheckpointError
 from keomni_rl.models.adapters import DOWN, SCALE, UP
 from keomni_rl.models.layout import find_layout, read_tensors, stored_dtype, write_model
 from keomni_rl.models.tiny import build_tiny
+from keomni_rl.storage.manifest import RunState
 from tests.voiced_omni import build_voiced_omni
 
 NORM = "model.norm.weight"
@@ -65,6 +66,29 @@ def test_a_checkpoint_of_some_parameters_is_completed_from_the_runs_base(half, t
         assert torch.equal(state[NORM], torch.full((256,), value).bfloat16())
         for name, tensor in read_tensors(half):
             assert name == NORM or torch.equal(state[name], tensor), name
+
+
+def test_a_run_at_a_url_is_exported_as_one_on_a_disk(half, tmp_path, object_store, caplog):
+    run = write_run(tmp_path / "run", half, {NORM: torch.full((256,), 1.5)})
+    write_run(run, half, {NORM: torch.full((256,), 2.5)}, step=4)
+    object_store.upload(run, "exported/run")
+    url = "s3://runs/exported/run"
+    for place, step, value in ((url, 4, 2.5), (f"{url}/checkpoints/step_000002", 2, 1.5)):
+        with local_source(place) as source:
+            assert source.name == f"step_00000{step}"
+            done = export_model(source, tmp_path / f"out-{step}")
+        assert done.base == half
+        assert torch.equal(
+            dict(read_tensors(done.folder))[NORM], torch.full((256,), value).bfloat16()
+        )
+    object_store.write("exported/run/checkpoints/step_000004/state.json", b"{}")
+    with local_source(url) as source:
+        assert source.name == "step_000002"
+    assert "step_000004 is damaged" in caplog.text
+    with pytest.raises(CheckpointError, match=r"step_000004: .* has changed since"):
+        local_source(f"{url}/checkpoints/step_000004").__enter__()
+    with pytest.raises(CheckpointError, match="no run there, or it has no checkpoint yet"):
+        local_source("s3://runs/exported/nothing").__enter__()
 
 
 def test_a_base_with_a_voice_keeps_it_in_the_full_layout(tiny_model, tmp_path):

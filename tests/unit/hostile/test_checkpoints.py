@@ -13,11 +13,6 @@ from safetensors.torch import save_file
 
 from keomni_rl.config.schema import ModelConfig
 from keomni_rl.driver.checkpoints import (
-    MANIFEST,
-    STATE,
-    RunState,
-    file_digest,
-    find_damage,
     latest_checkpoint,
     list_checkpoints,
     save_checkpoint,
@@ -28,6 +23,7 @@ from keomni_rl.driver.run_dir import drop_evaluations, locked, prepare_run_dir
 from keomni_rl.engines.learner_files import read_stored
 from keomni_rl.errors import CheckpointError, ConfigError
 from keomni_rl.models.adapters import DOWN, SCALE
+from keomni_rl.storage.manifest import MANIFEST, STATE, RunState, file_digest, find_damage
 from tests.odd_values import Evil, damaged, json_values, sparse, taken_or_refused
 
 WEIGHTS = "policy-00000.safetensors"
