@@ -5,18 +5,20 @@ that whatever else this machine does weighs on both.
 """
 
 import asyncio
+import logging
 import os
 import statistics
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+log = logging.getLogger(__name__)
 GOAL = 0.85
 """Predicted and measured step times are within 15% of each other."""
-NUM_STEPS = 10
+NUM_STEPS = 8
 COLD_STEPS = 2
 THREADS = 1
 CASES = (
@@ -42,6 +44,14 @@ class Case:
     measured_spread: float
     """(max - min) / median of its steps."""
 
+    def __str__(self) -> str:
+        """A line of the table."""
+        return (
+            f"{self.actors:>6} {self.max_staleness:>5} {self.groups_per_step:>6} "
+            f"{self.group_size:>4} {self.predicted_s:>8.2f}s {self.measured_s:>7.2f}s "
+            f"{self.agreement:>9.0%} ({self.measured_spread:.0%})"
+        )
+
     @property
     def agreement(self) -> float:
         """1 where prediction and measurement are the same; the smaller over the larger."""
@@ -56,14 +66,8 @@ def plan(repetitions: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         config = _tiny_config(Path(folder))
+        print("actors stale groups size predicted measured agreement (spread of steps)")
         cases = asyncio.run(_all_cases(config, max(1, repetitions // 2)))
-    print(f"{'actors':>6} {'stale':>5} {'groups':>6} {'size':>4} {'predicted':>9} {'measured':>9}")
-    for c in cases:
-        print(
-            f"{c.actors:>6} {c.max_staleness:>5} {c.groups_per_step:>6} {c.group_size:>4} "
-            f"{c.predicted_s:>8.2f}s {c.measured_s:>8.2f}s  {c.agreement:.0%} "
-            f"(steps spread {c.measured_spread:.0%})"
-        )
     agreements = [case.agreement for case in cases]
     return {
         "name": "plan",
@@ -72,9 +76,7 @@ def plan(repetitions: int) -> dict[str, Any]:
         "goal": GOAL,
         "ratio": min(agreements),
         "details": f"median of {len(cases)} cases {statistics.median(agreements):.3f}",
-        "cases": [
-            {name: getattr(case, name) for name in (*Case.__slots__, "agreement")} for case in cases
-        ],
+        "cases": [asdict(case) | {"agreement": case.agreement} for case in cases],
     }
 
 
@@ -159,8 +161,10 @@ async def _all_cases(base: Any, rounds: int) -> list[Case]:
             update={"placement": placement, "run_dir": base.run_dir / f"{actors}"}
         )
         async with _training(config) as (run, stopwatch, stream):
-            for _, *dials in (case for case in CASES if case[0] == actors):
-                cases.append(await _case(run, stopwatch, stream, *dials, rounds=rounds))
+            for _, *dials in (dials for dials in CASES if dials[0] == actors):
+                case = await _case(run, stopwatch, stream, *dials, rounds=rounds)
+                print(case, flush=True)
+                cases.append(case)
     return cases
 
 
@@ -185,6 +189,7 @@ async def _case(
     for _ in range(rounds):
         await stopwatch.measure()
     rates = stopwatch.rates()
+    log.info("rates %s, steps %s", rates, steps_s)
     made = make_plan(
         run.config, model_shape(run.config.model.path, run.config.learner), rates=rates
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from keomni_rl.config.schema import RolePlacement, RunConfig
 from keomni_rl.planning.memory import GIB, RoleMemory, kv_cache
 from keomni_rl.planning.shape import ModelShape
-from keomni_rl.planning.workload import Workload, audio_tokens
+from keomni_rl.planning.workload import TEXT_TOKENS, Workload, audio_tokens
 
 GPUS_PER_NODE = 8
 """Of the nodes that GPU clusters are made of."""
@@ -70,11 +70,12 @@ def _lengths(config: RunConfig) -> Iterator[str]:
         asked["evaluation.max_new_tokens"] = config.evaluation.max_new_tokens
     for key, new_tokens in asked.items():
         left = config.engine.max_model_len - heard - new_tokens
-        if left <= 0:
+        if left < TEXT_TOKENS:
             yield (
-                f"engine.max_model_len: {config.engine.max_model_len} holds no clip of "
-                f"{config.data.max_audio_s:g} s ({heard} tokens) with {key}: {new_tokens}; raise "
-                "it, or lower data.max_audio_s to what the clips last"
+                f"engine.max_model_len: {config.engine.max_model_len} leaves {max(0, left)} tokens "
+                f"for a question's text beside a clip of {config.data.max_audio_s:g} s ({heard} "
+                f"tokens) and {key}: {new_tokens}; raise it, or lower data.max_audio_s to what the "
+                "clips last"
             )
 
 

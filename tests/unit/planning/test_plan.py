@@ -32,7 +32,7 @@ def advice(shape, gpu_gib=None, **sections):
         ({"placement": {"rollout": {"gpus": 20}}}, "an engine lives within one node"),
         (
             {"engine": {"max_model_len": 600}, "data": {"train": ["t"], "max_audio_s": 30}},
-            "holds no clip of 30 s (750 tokens)",
+            "leaves 0 tokens for a question's text beside a clip of 30 s (750 tokens)",
         ),
         (
             {
