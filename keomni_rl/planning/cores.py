@@ -11,7 +11,7 @@ import simpy
 class _Job:
     left_s: float
     """At full speed."""
-    threads: int
+    threads: float
     done: simpy.Event
 
 
@@ -31,12 +31,12 @@ class Cores:
         self._changes = 0
 
     def work(self, seconds: float, threads: int) -> Generator[simpy.Event, Any, None]:
-        """Compute for what takes some seconds when nobody else does."""
+        """Compute for what takes some seconds when nobody else does, threads in excess or not."""
         if self._number == float("inf"):
             yield self._env.timeout(seconds)
             return
         self._advance()
-        job = _Job(seconds, threads, self._env.event())
+        job = _Job(seconds, min(threads, self._number), self._env.event())
         self._jobs.append(job)
         self._await_next()
         yield job.done

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from keomni_rl.config import RunConfig
+from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.models.tiny import build_tiny
 from keomni_rl.planning.rates import Rates
+from keomni_rl.planning.shape import ModelShape, model_shape
 
 TEXTS = ["What sound is heard? <answer>siren</answer>"] * 20
 SIZES = {
@@ -76,3 +78,8 @@ def rates() -> Rates:
             "reward": {"fixed_s": 0, "per_s": 1_000},
         }
     )
+
+
+@pytest.fixture(scope="session")
+def omni_7b(tmp_path_factory) -> ModelShape:
+    return model_shape(write_omni(tmp_path_factory.mktemp("omni") / "7b", "7b"), LearnerConfig())
