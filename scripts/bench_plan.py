@@ -87,7 +87,10 @@ def write_measured(words: list[str], rounds: int, out: Path) -> None:
     from keomni_rl.planning.rates import write_rates
 
     with tempfile.TemporaryDirectory() as folder:
-        config = settle(load_config(RunConfig, [*words, f"run_dir={folder}", "learner.lr=0"]))
+        fixed = [f"run_dir={folder}", "learner.lr=0", "evaluation=null"]
+        config = settle(load_config(RunConfig, [*words, *fixed]))
+        if config.algo.kind != "grpo":
+            raise SystemExit("algo.kind: supervised samples nothing; rates are those of grpo")
         rates = asyncio.run(_measured(config, rounds))
     write_rates(out, rates)
     print(f"rates of {rates.model} on {rates.machine.cores} x {rates.machine.cpu}: {out}")

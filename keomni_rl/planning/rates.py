@@ -21,8 +21,12 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 UNLIKE = 1.5
 """Amounts that a line is drawn through differ by this factor at least."""
-TINY = 1e-12
-"""Seconds of an amount where time does not grow with it."""
+TINY = 1e-9
+"""Least share that either part of a line has of the seconds."""
+STRAYS = 0.1
+"""Relative error from which on a measurement counts as a stray one."""
+NORMAL = 1.4826
+"""Standard deviation of a normal distribution over its median deviation."""
 WANTED = "a file of rates, as `scripts/bench.py rates` writes it"
 
 
@@ -39,7 +43,7 @@ class Rate(Record):
     per_s: Positive
     """Amount a second, beyond what is fixed."""
     spread: NotNegative = 0.0
-    """Standard deviation of measured over predicted seconds."""
+    """Standard deviation of measured over predicted seconds, strays left out."""
 
     def seconds(self, amount: float) -> float:
         """What some amount of work takes, on average."""
@@ -47,19 +51,29 @@ class Rate(Record):
 
     @classmethod
     def through(cls, amounts: list[float], seconds: list[float]) -> Self:
-        """The line of least squares of the relative errors, with neither part below 0."""
-        from scipy.optimize import nnls
+        """The line whose relative errors are smallest; single measurements that stray weigh little.
+
+        Args:
+            amounts: of work, above 0.
+            seconds: that each took, above 0.
+        """
+        from scipy.optimize import least_squares
 
         x, y = np.asarray(amounts, float), np.asarray(seconds, float)
         # Like amounts tell nothing of what is fixed: then all is taken to grow with the amount.
-        fixed = np.ones_like(x) if x.max() > UNLIKE * x.min() else np.zeros_like(x)
-        design = np.stack([fixed, x], axis=1)
-        (fixed_s, per_amount), _ = nnls(design / y[:, None], np.ones_like(y))
-        per_amount = max(per_amount, TINY)
+        tells_fixed = x.max() > UNLIKE * x.min()
+
+        def errors(line: np.ndarray) -> np.ndarray:
+            return np.log(line[0] * tells_fixed * y.min() + line[1] * x * slope) - np.log(y)
+
+        slope = float(np.median(y / x))
+        fit = least_squares(
+            errors, [0.5, 0.5], bounds=(TINY, np.inf), loss="soft_l1", f_scale=STRAYS
+        )
         return cls(
-            fixed_s=fixed_s,
-            per_s=1 / per_amount,
-            spread=float(np.std(y / (fixed_s + x * per_amount))),
+            fixed_s=fit.x[0] * y.min() if tells_fixed else 0.0,
+            per_s=1 / (fit.x[1] * slope),
+            spread=float(NORMAL * np.median(np.abs(errors(fit.x)))),
         )
 
 
