@@ -155,6 +155,7 @@ class Stopwatch:
             },
             prompt_tokens=float(np.mean(self._prompt_tokens)),
             completion_tokens=float(np.mean(self._completion_tokens)),
+            completion_std=float(np.std(self._completion_tokens)),
             **lines,
         )
 

@@ -108,6 +108,7 @@ def _timing(
     workload = longest.measured(
         rates.prompt_tokens or longest.prompt_tokens,
         rates.completion_tokens or longest.completion_tokens,
+        rates.completion_std,
     )
     num_bytes = transfer_bytes(config, shape)
     cache = kv_cache(config, shape, "rollout", workload, gpu_gib)

@@ -131,6 +131,8 @@ class Rates(Record):
     """Measured mean."""
     completion_tokens: Positive | None = None
     """Measured mean."""
+    completion_std: NotNegative = 0.0
+    """Standard deviation of the completions' tokens."""
 
 
 def read_rates(path: Path) -> Rates:

@@ -74,6 +74,9 @@ class _Noise:
         sigma = float(np.sqrt(np.log1p(rate.spread**2)))
         return float(self._rng.lognormal(-(sigma**2) / 2, sigma))
 
+    def normal(self, average: float, deviation: float, number: int) -> np.ndarray:
+        return self._rng.normal(average, deviation, number)
+
 
 class _Engine:
     """One rollout actor: takes prompts in one by one, decodes all its completions together."""
@@ -96,7 +99,8 @@ class _Engine:
 
     def forget(self) -> None:
         """New weights: what is running has to be taken in again."""
-        self._fresh.extendleft(dict.fromkeys(s.group for s in self._running))
+        running = (sequence.group for sequence in self._running)
+        self._fresh = deque(dict.fromkeys([*running, *self._fresh]))
 
     def _work(self) -> Steps:
         env = self._loop.env
@@ -214,8 +218,10 @@ class _Loop:
             self.env.process(self._travel(group))
 
     def _lengths(self) -> list[int]:
-        whole = max(1, round(self.workload.completion_tokens))
-        return [whole] * self.workload.group_size
+        """As the policy ends its answers, cut where the engine cuts them."""
+        w = self.workload
+        drawn = self.noise.normal(w.completion_tokens, w.completion_std, w.group_size)
+        return [int(n) for n in np.clip(drawn.round(), 1, self.config.rollout.max_new_tokens)]
 
     def _travel(self, group: _Group) -> Steps:
         self.num_coming += 1

@@ -25,6 +25,8 @@ class Workload:
     completion_tokens: float
     group_size: int
     groups_per_step: int
+    completion_std: float = 0.0
+    """Standard deviation of a completion's tokens."""
 
     @classmethod
     def longest(cls, config: RunConfig) -> Self:
@@ -43,12 +45,15 @@ class Workload:
             groups_per_step=config.train.groups_per_step,
         )
 
-    def measured(self, prompt_tokens: float, completion_tokens: float) -> "Workload":
+    def measured(
+        self, prompt_tokens: float, completion_tokens: float, completion_std: float = 0.0
+    ) -> "Workload":
         """The same groups at lengths that were measured, cut where this one's are cut."""
         return replace(
             self,
             prompt_tokens=min(prompt_tokens, self.prompt_tokens),
             completion_tokens=min(completion_tokens, self.completion_tokens),
+            completion_std=completion_std,
         )
 
     @property

@@ -1,5 +1,7 @@
 """The simulated loop: what must hold whatever the rates are."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,6 +138,21 @@ def test_twice_the_rollout_actors_never_make_a_synchronous_step_slower(
     _, few = run(rates, replicas=2**doublings, groups=groups, size=size)
     _, many = run(rates, replicas=2 ** (doublings + 1), groups=groups, size=size)
     assert many.step_s <= few.step_s * (1 + 1e-9)
+
+
+def test_a_step_waits_for_its_longest_completion(rates):
+    config = run_config(algo={"beta": 0}, rollout={"max_new_tokens": 64})
+    slow = only(rates, decode=Rate(fixed_s=0.25, per_s=1e30))
+    alike = Workload(
+        audio_s=1, prompt_tokens=50, completion_tokens=32, group_size=8, groups_per_step=8
+    )
+
+    def step_s(workload):
+        return simulate(config, slow, workload, num_bytes=0, replicas=8).step_s
+
+    assert step_s(alike) == pytest.approx(8, rel=0.05)
+    # Of 64 completions the longest is about 2.4 deviations above the mean.
+    assert step_s(replace(alike, completion_std=8)) == pytest.approx(8 + 0.25 * 19, rel=0.1)
 
 
 def test_a_seed_decides_the_spread(rates):
