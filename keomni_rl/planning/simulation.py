@@ -117,6 +117,8 @@ class _Engine:
             self.busy_s += env.now - started
 
     def _take_in(self, group: _Group) -> Steps:
+        if group.sampled.triggered:  # it ended while the weights were on their way
+            return
         rate = self._loop.rates.prefill
         seconds = rate.seconds(self._loop.workload.prompt_tokens) * self._loop.noise.of(rate)
         yield from self._loop.cores.work(seconds, self._threads)

@@ -100,11 +100,13 @@ def test_actors_without_a_gpu_share_the_cores(rates):
     staleness=st.integers(0, 3),
     size=st.integers(2, 5),
     spread=st.sampled_from([0.0, 0.4]),
+    token_s=st.sampled_from([0.01, 0.1, 0.5]),
     seed=st.integers(0, 9),
 )
 def test_every_group_ends_trained_or_alive_and_slots_are_kept(
-    rates, replicas, groups, staleness, size, spread, seed
+    rates, replicas, groups, staleness, size, spread, token_s, seed
 ):
+    rates = rates.model_copy(update={"decode": Rate(fixed_s=token_s, per_s=20_000)})
     noisy = rates.model_copy(
         update={
             name: getattr(rates, name).model_copy(update={"spread": spread})
