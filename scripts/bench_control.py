@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from bench_result import result
 
 from keomni_rl.types import Completion, FinishReason, Group, GroupKey, Reward
 
@@ -111,15 +112,36 @@ class NoLearner:
 
     def publish(self, *_: Any) -> Any:
         """Nothing to send."""
-        from keomni_rl.actors.learner import Sent
+        from keomni_rl.actors.learner import NOTHING_SENT
 
-        return Sent(0, {})
+        return NOTHING_SENT
 
     def save(self, folder: Path) -> None:
         """Nothing to write."""
 
 
-def control(num_actors: int, num_groups: int) -> dict[str, float]:
+def control(repetitions: int) -> dict[str, Any]:
+    """Groups a second with 8 and with 256 rollout actors, `repetitions` thousand of them each.
+
+    The ratio is that of 256 actors to the goal of 1,000 a second; beside it stands what a group
+    costs the driver with 256 actors over what it costs with 8, which should be 1.
+    """
+    few, many = (measure(number, 1000 * repetitions) for number in (8, 256))
+    cost = many["driver_ms_per_group"] / few["driver_ms_per_group"]
+    return result(
+        "control",
+        "1,000 groups a second",
+        many["groups_per_s"] / 1000,
+        1.0,
+        f"{few['groups_per_s']:.0f} a second with 8 actors, {many['groups_per_s']:.0f} with 256; "
+        f"driver {few['driver_ms_per_group']:.2f} and {many['driver_ms_per_group']:.2f} ms of "
+        f"processor time a group ({cost:.2f} times), {many['mib_at_a_tenth']:.0f} MiB after a "
+        f"tenth, {many['mib_at_the_end']:.0f} at the end",
+        runs=[few, many],
+    )
+
+
+def measure(num_actors: int, num_groups: int) -> dict[str, float]:
     """Train on some groups with so many rollout actors; what a group costs.
 
     Returns:
@@ -142,6 +164,7 @@ async def _control(num_actors: int, num_groups: int, root: Path) -> dict[str, fl
     from keomni_rl.data.prompts import make_prompt
     from keomni_rl.data.stream import PromptStream
     from keomni_rl.driver.account import Account
+    from keomni_rl.driver.checkpoints import LocalCheckpoints
     from keomni_rl.driver.journey import travel
     from keomni_rl.driver.loop import Loop
     from keomni_rl.driver.slots import Slots
@@ -160,9 +183,17 @@ async def _control(num_actors: int, num_groups: int, root: Path) -> dict[str, fl
     stream = PromptStream(
         config.data.train, lambda question, _: make_prompt(question, config.prompt), seed=0
     )
-    writer = MetricsWriter(config.run_dir, tensorboard=False)
+    writer = MetricsWriter(config.folder, tensorboard=False)
     slots = Slots(config, partial(travel, run, stream), Account())
-    loop = Loop(run, slots, writer=writer, evaluation=None, stop=Stop(), on_step=on_step)
+    loop = Loop(
+        run,
+        slots,
+        checkpoints=LocalCheckpoints(config.folder / "checkpoints"),
+        writer=writer,
+        evaluation=None,
+        stop=Stop(),
+        on_step=on_step,
+    )
     await loop.train()
     writer.close()
     await run.close()

@@ -1,17 +1,17 @@
-"""Weight transfer on one machine: how fast bytes move and for how long generation stands still.
+"""Weight transfer on one machine: how fast bytes move from the learner to those who load them.
 
 The learner's side is the product's: source, packing, Ray client. The bytes are received by actors
-that map them and touch every page, the pause is that of a real engine, loading included.
+that map them and touch every page. For how long generation stands still every run tells itself
+(``publish/pause_s``).
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+from bench_result import compared
 from torch import nn
 
 from keomni_rl.actors.weight_client import RayWeightClient
@@ -90,6 +90,32 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
+def transfer_to_one(repetitions: int) -> dict[str, Any]:
+    """Learner to one receiver against the same bytes copied once: at most 2.0 times the time."""
+    rates, details = _with_ray(repetitions)
+    return details | compared(
+        "transfer_to_one", "one copy in memory", "GB/s", 0.5, rates["one"], rates["copy"]
+    )
+
+
+def transfer_to_four(repetitions: int) -> dict[str, Any]:
+    """Learner to four receivers against one: at most 1.3 times the time."""
+    rates, details = _with_ray(repetitions)
+    return details | compared(
+        "transfer_to_four", "a transfer to one", "GB/s", 1 / 1.3, rates["four"], rates["one"]
+    )
+
+
+def _with_ray(repetitions: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    from keomni_rl.actors.remote import join_ray
+
+    join_ray(None)
+    try:
+        return measure_bytes(repetitions)
+    finally:
+        ray.shutdown()
+
+
 def measure_bytes(repetitions: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """GB/s of one copy in memory and of a transfer to one and to four receivers, in turn.
 
@@ -124,33 +150,3 @@ def _calls_of(sender: Any, receiver: Any) -> int:
     before = ray.get(receiver.num_calls.remote())
     sender.send_weights()
     return int(ray.get(receiver.num_calls.remote()) - before)
-
-
-def measure_pause(repetitions: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Seconds of a transfer to a real engine, and those of them that it stands still for."""
-    from keomni_rl.actors.engine_actor import RolloutActor
-    from keomni_rl.actors.remote import start_actor
-    from keomni_rl.config.schema import EngineConfig, ModelConfig, RolePlacement
-    from keomni_rl.engines.specs import engine_spec
-    from keomni_rl.models import tiny
-    from keomni_rl.models.family import find_family
-
-    tiny.TEXT |= {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH}
-    tiny.TEXT |= {"num_hidden_layers": NUM_LAYERS, "num_attention_heads": WIDTH // 64}
-    both_cores = RolePlacement(gpus=0, cpus=0, threads=2)
-    found: dict[str, list[float]] = {"transfer": [], "pause": []}
-    with tempfile.TemporaryDirectory() as folder:
-        path = tiny.build_tiny(Path(folder) / "model", ["What sound is heard?"] * 9, seed=0)
-        model, settings = ModelConfig(path=path, dtype="float32"), EngineConfig(max_model_len=1024)
-        spec = engine_spec(model, settings, both_cores, awaits_weights=True)
-        engine = start_actor(RolloutActor, both_cores, spec)
-        ray.get(engine.ready.remote())
-        family = find_family(path)
-        network = family.load(path, torch.float32)
-        sender = connect(network, [engine], family.wire_name)
-        for _ in range(repetitions + 1):
-            found["transfer"].append(seconds(sender.send_weights))
-            found["pause"].append(sender.client.pause_s)
-        ray.get(engine.shutdown.remote())
-    size = sum(parameter.nbytes for parameter in network.parameters())
-    return {name: values[1:] for name, values in found.items()}, {"bytes": size}

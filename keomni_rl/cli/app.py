@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from keomni_rl.cli import evaluation, model, prepare, report, training
+from keomni_rl.cli import evaluation, model, plan, prepare, report, training
 from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 for command in (
     training.train,
     training.demo,
+    plan.plan,
     report.report,
     evaluation.evaluate,
     evaluation.score,

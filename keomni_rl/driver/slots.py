@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keomni_rl.algorithms.advantage import has_signal
+from keomni_rl.algorithms.slot_rule import choose_groups
 from keomni_rl.config.schema import RunConfig
 from keomni_rl.driver.account import Account
 from keomni_rl.driver.group_metrics import staleness
@@ -120,18 +121,18 @@ class Slots:
 
     def _choose(self, version: int) -> list[int] | None:
         """The groups that a step should take now; None as long as it has to wait."""
-        size, ahead = self.config.train.groups_per_step, self.config.train.max_staleness
-        if len(self._ready) < size:
+        train = self.config.train
+        if len(self._ready) < train.groups_per_step:
             return None
-        oldest = sorted(self._alive, key=lambda i: (self._alive[i].version, i))
-        chosen = [index for index in oldest if index in self._ready][:size]
-        if not ahead and chosen != oldest[:size]:
+        chosen = choose_groups(
+            {index: alive.version for index, alive in self._alive.items()},
+            self._ready,
+            size=train.groups_per_step,
+            max_staleness=train.max_staleness,
+            version=version,
+        )
+        if chosen is None:
             return None
-        for steps in range(ahead):
-            # What will be too old in so many steps has to fit into the steps until then.
-            due = [i for i in oldest if self._alive[i].version + ahead <= version + steps]
-            if len(due) - len({*due} & {*chosen}) > steps * size:
-                return None
         if too_old := [index for index in chosen if self._is_too_old(index, version)]:
             for index in too_old:
                 self._sample_anew(index, version)

@@ -74,6 +74,9 @@ class Family(Protocol):
     def load(self, path: Path, dtype: "torch.dtype") -> Any:
         """Load the trained part (no talker, no vision tower) from any of the layouts."""
 
+    def describe(self, path: Path) -> Any:
+        """The network that `load` gives, from config.json alone: shapes without weights."""
+
     def wire_name(self, name: str) -> str:
         """The name that vLLM loads a parameter under, from its in-memory name."""
 

@@ -48,6 +48,12 @@ def local_model(
     return folder
 
 
+def described_model(path: Path, revision: str | None = None) -> Path:
+    """A folder with a model's config.json, and maybe no more; raises as `local_model`."""
+    name = _hub_name(path, revision)
+    return path if name is None else _fetch(name, revision, ["config.json"], offline=False)
+
+
 def is_here(path: Path, revision: str | None = None) -> bool:
     """Whether `local_model` would find a model, or refuse it, without fetching anything."""
     from huggingface_hub import errors, snapshot_download

@@ -59,15 +59,33 @@ def load_network(network_class: Any, config: dict[str, Any], path: Path, dtype: 
 
     logging.disable_progress_bar()
     tensors = dict(read_tensors(path))
-    with _refused_by_transformers(path, "network"):
-        known = network_class.config_class.from_dict(config)
-        with torch.device("meta"):  # takes no memory, whatever the sizes in the config
-            described = network_class(known)
+    described = describe_network(network_class, config, path)
     _compare(described, tensors, path)
     with _refused_by_transformers(path, "network"):
         return network_class.from_pretrained(
-            None, config=known, state_dict=tensors, dtype=dtype, attn_implementation="sdpa"
+            None,
+            config=described.config,
+            state_dict=tensors,
+            dtype=dtype,
+            attn_implementation="sdpa",
         )
+
+
+def describe_network(network_class: Any, config: dict[str, Any], path: Path) -> Any:
+    """A transformers network without weights: shapes alone, which take no memory whatever they are.
+
+    Args:
+        network_class: of transformers.
+        config: its configuration, as a config.json has it.
+        path: model folder that it comes from, for errors.
+
+    Raises:
+        CheckpointError: the configuration is none.
+    """
+    with _refused_by_transformers(path, "network"):
+        known = network_class.config_class.from_dict(config)
+        with torch.device("meta"):
+            return network_class(known).requires_grad_(True)  # as from_pretrained leaves it
 
 
 def _compare(network: Any, tensors: Mapping[str, torch.Tensor], path: Path) -> None:

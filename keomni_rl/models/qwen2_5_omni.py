@@ -14,7 +14,7 @@ import torch
 from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
-from keomni_rl.models.loading import load_network, load_processor
+from keomni_rl.models.loading import describe_network, load_network, load_processor
 from keomni_rl.types import Clip
 
 PREFIX = "thinker."
@@ -98,13 +98,19 @@ class Qwen2_5Omni:
 
     def load(self, path: Path, dtype: torch.dtype) -> Any:
         """Load the thinker without its vision tower; of a full checkpoint nothing else is read."""
-        from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+        from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
-        config = read_config(path)
-        config = config.get("thinker_config", config)
-        model = load_network(Qwen2_5OmniThinkerForConditionalGeneration, config, path, dtype)
+        model = load_network(Thinker, _thinker_config(path), path, dtype)
         del model.visual  # audio never reaches it; under ZeRO-3 an unused tower would be gathered
         model.config.use_cache = False
+        return model
+
+    def describe(self, path: Path) -> Any:
+        """The thinker without its vision tower."""
+        from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
+
+        model = describe_network(Thinker, _thinker_config(path), path)
+        del model.visual
         return model
 
     def wire_name(self, name: str) -> str:
@@ -173,6 +179,12 @@ class Qwen2_5Omni:
 
         processor = tiny_processor(texts)
         return tiny_network(processor), processor
+
+
+def _thinker_config(path: Path) -> Config:
+    config = read_config(path)
+    thinker: Config = config.get("thinker_config", config)
+    return thinker
 
 
 FAMILY = Qwen2_5Omni()

@@ -15,7 +15,7 @@ from torch import nn
 from keomni_rl.data.audio import SAMPLE_RATE_HZ, TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
-from keomni_rl.models.loading import load_network, load_processor
+from keomni_rl.models.loading import describe_network, load_network, load_processor
 from keomni_rl.types import Clip, FloatArray
 
 AUDIO = "<|AUDIO|>"
@@ -74,6 +74,12 @@ class Qwen2Audio:
         model.config.use_cache = False
         model.config.text_config.use_cache = False
         return model
+
+    def describe(self, path: Path) -> Any:
+        """The whole model."""
+        from transformers import Qwen2AudioForConditionalGeneration
+
+        return describe_network(Qwen2AudioForConditionalGeneration, read_config(path), path)
 
     def wire_name(self, name: str) -> str:
         """The released name."""
