@@ -1,6 +1,6 @@
 """The run's configuration: pydantic sections, YAML files merged in order, dotted overrides."""
 
-from keomni_rl.config.load import load_config, load_resumed, read_mapping, to_yaml
+from keomni_rl.config.load import load_config, load_resumed, load_run, read_mapping, to_yaml
 from keomni_rl.config.schema import EvaluateConfig, RunConfig
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "RunConfig",
     "load_config",
     "load_resumed",
+    "load_run",
     "read_mapping",
     "to_yaml",
 ]

@@ -14,9 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from keomni_rl.config.schema import EvaluateConfig, RunConfig
 from keomni_rl.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+RunT = TypeVar("RunT", RunConfig, EvaluateConfig)
 MAX_FILE_BYTES = 2**20
 MAX_COMPLAINTS = 20
 NOT_YAML = (
@@ -74,6 +76,34 @@ def load_resumed(schema: type[ConfigT], run_dir: Path, words: Sequence[str]) -> 
     if not os.path.isfile(file):
         raise ConfigError(f"{run_dir} holds no run to resume (no config.yaml in it)")
     return load_config(schema, [str(file), *words]).model_copy(update={"run_dir": run_dir})
+
+
+def load_run(
+    schema: type[RunT], words: Sequence[str], *, resume: Path | None, start_or_resume: bool
+) -> tuple[RunT, bool]:
+    """The configuration of a run that is to start or to go on, and whether it goes on.
+
+    Args:
+        schema: of what is run.
+        words: as for `load_config`.
+        resume: the folder of a run that goes on.
+        start_or_resume: go on in ``run_dir`` if a run has been there, as a job does that is
+            submitted again after a preemption; the words are laid over that run's configuration.
+
+    Raises:
+        ConfigError: as `load_config` and `load_resumed`.
+    """
+    if resume and start_or_resume:
+        raise ConfigError(
+            "--resume names the folder of a run that is there, --start-or-resume takes run_dir "
+            "whether or not one is; give one of them"
+        )
+    if resume:
+        return load_resumed(schema, resume, words), True
+    config = load_config(schema, words)
+    if start_or_resume and os.path.isfile(config.run_dir / "config.yaml"):
+        return load_resumed(schema, config.run_dir, words), True
+    return config, False
 
 
 def to_yaml(config: BaseModel) -> str:
