@@ -18,6 +18,7 @@ from keomni_rl.config.schema import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
+from keomni_rl.driver.job import refuse_passing_folder
 from keomni_rl.driver.preflight import check_model
 from keomni_rl.driver.run_dir import locked, prepare_run_dir
 from keomni_rl.driver.settle import settle, tell_idle
@@ -50,6 +51,7 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
     config = settle(config)
+    refuse_passing_folder(config.run_dir)
     prepare_run_dir(config.run_dir, command="evaluate", resume=resume)
     with locked(config.run_dir):
         if resume:

@@ -14,6 +14,7 @@ from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
 from keomni_rl.driver.checkpoints import RunState, latest_checkpoint
 from keomni_rl.driver.evaluation import Evaluation
+from keomni_rl.driver.job import refuse_passing_folder, tell_short_stop
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.preflight import Inputs, check_adapters, open_inputs
 from keomni_rl.driver.run import Run
@@ -38,6 +39,7 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
         StoppedError: told to leave by SIGTERM; resuming goes on.
     """
     config = settle(config)
+    refuse_passing_folder(config.run_dir)
     prepare_run_dir(config.run_dir, command="train", resume=resume)
     with locked(config.run_dir):
         inputs = open_inputs(config)
@@ -74,6 +76,7 @@ async def _train(
 ) -> None:
     write_event(config.run_dir, "start", step=state.step, position=state.position)
     tell_idle(config, console)
+    tell_short_stop(console)
     if checkpoint:
         console.print(f"resuming at step {state.step} from {checkpoint.name}")
     stop = Stop()
