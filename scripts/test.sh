@@ -3,8 +3,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
-# Programs that tests drive: a browser for the report, recordings and a voice that we did not make.
-declare -A packages=([chromium]=chromium [aplay]=alsa-utils [espeak-ng]=espeak-ng)
+# Programs that tests drive: a browser for the report, recordings and a voice that we did not make,
+# a reader of shell scripts.
+declare -A packages=([chromium]=chromium [aplay]=alsa-utils [espeak-ng]=espeak-ng
+    [shellcheck]=shellcheck)
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")

@@ -1,15 +1,16 @@
-"""Finds room for actors in a cluster: one placement group, so that a run is placed whole or not.
+"""Finds room for actors in a cluster: a run is placed whole or not at all.
 
-A bundle is what one actor takes of one node, so an engine with its tensor-parallel GPUs never spans
-two; colocated roles share one. Jobs that together want more than there is wait for each other
-instead of holding half of it each. Actors that may join later have a group each, which nothing
-waits for.
+One placement group asks for room for all, which waits its turn as a whole, so that jobs that
+together want more than there is do not hold half of it each. What it finds is then taken over by
+a group for each bundle. A bundle is what one actor takes of one node, so an engine with its
+tensor-parallel GPUs never spans two; colocated roles share one. An actor that is started again
+gets a fresh group: Ray looks for room for a broken one without a pause, on a core of the head's.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -29,6 +30,10 @@ from keomni_rl.observe.sinks import write_event
 
 log = logging.getLogger(__name__)
 KINDS = ("GPU", "CPU")
+NODE = "ray.io/node-id"
+"""Label that Ray gives each node."""
+TAKE_OVER_S = 30.0
+"""For a bundle to be taken over from the group that found its place."""
 LOOK_EVERY_S = 2.0
 TELL_EVERY_S = 30.0
 """How often a run that waits for room says so."""
@@ -57,9 +62,8 @@ class Room:
     def __init__(self, placement: Cluster, roles: Sequence[str]) -> None:
         self._placement = placement
         self.bundles = _bundles(placement, roles)
-        self._numbers = {bundle.name: number for number, bundle in enumerate(self.bundles)}
-        self._group: PlacementGroup | None = None
-        self._joined: dict[str, PlacementGroup] = {}
+        self._groups: dict[str, PlacementGroup] = {}
+        self._used: set[tuple[str, int]] = set()
 
     async def reserve(self, run_dir: Path) -> None:
         """Wait until every actor has its place.
@@ -70,31 +74,40 @@ class Room:
         Raises:
             ConfigError: no nodes of this cluster could ever hold all.
         """
-        if not self.bundles:
-            return
-        self._group = self._reserved(self.bundles)
+        while self.bundles and not self._groups:
+            nodes = await self._find_nodes(run_dir)
+            pinned = [replace(bundle, nodes={NODE: node}) for bundle, node in nodes]
+            groups = {bundle.name: self._reserved([bundle]) for bundle in pinned}
+            is_there = [await asyncio.to_thread(g.wait, TAKE_OVER_S) for g in groups.values()]
+            if all(is_there):
+                self._groups = groups
+            else:  # somebody was quicker
+                _remove(groups.values())
+
+    async def _find_nodes(self, run_dir: Path) -> list[tuple[Bundle, str]]:
+        """Where there is room for each bundle, when there is for all."""
+        group = self._reserved(self.bundles)
         clock = asyncio.get_running_loop().time
         started, told, num_hopeless = clock(), -TELL_EVERY_S, 0
-        while not await asyncio.to_thread(self._group.wait, LOOK_EVERY_S):
-            num_hopeless = num_hopeless + 1 if self._is_hopeless() else 0
-            if num_hopeless > 1 and clock() - started > self._placement.wait_s:
-                remove_placement_group(self._group)
-                raise ConfigError(
-                    f"placement: no way to place {_listed(self.bundles)} together; the cluster has "
-                    f"{_nodes_listed()}; lower actors, gpus or cpus, mend nodes, or add nodes"
-                )
-            if clock() - told > TELL_EVERY_S:
-                told = clock()
-                free = _resources(ray.available_resources())
-                line = f"no room yet for {_listed(self.bundles)}; free in all: {free}"
-                log.warning("%s", line)
-                write_event(run_dir, "waiting for room", cause=line)
-
-    def _is_hopeless(self) -> bool:
-        """Whether nothing that could end by itself is in the way."""
-        state = placement_group_table(self._group)["stats"]["scheduling_state"]
-        there, free = ray.cluster_resources(), ray.available_resources()
-        return state == "INFEASIBLE" or all(free.get(k, 0) == there.get(k, 0) for k in KINDS)
+        try:
+            while not await asyncio.to_thread(group.wait, LOOK_EVERY_S):
+                num_hopeless = num_hopeless + 1 if _is_hopeless(group) else 0
+                if num_hopeless > 1 and clock() - started > self._placement.wait_s:
+                    raise ConfigError(
+                        f"placement: no way to place {_listed(self.bundles)} together; the cluster "
+                        f"has {_nodes_listed()}; lower actors, gpus or cpus, mend nodes, or add "
+                        "nodes"
+                    )
+                if clock() - told > TELL_EVERY_S:
+                    told = clock()
+                    free = _resources(ray.available_resources())
+                    line = f"no room yet for {_listed(self.bundles)}; free in all: {free}"
+                    log.warning("%s", line)
+                    write_event(run_dir, "waiting for room", cause=line)
+            nodes = placement_group_table(group)["bundles_to_node_id"]
+            return [(bundle, nodes[number]) for number, bundle in enumerate(self.bundles)]
+        finally:
+            remove_placement_group(group)
 
     def _reserved(self, bundles: Sequence[Bundle]) -> PlacementGroup:
         return placement_group(
@@ -105,9 +118,8 @@ class Room:
 
     def release(self) -> None:
         """Give all room back; actors in it end."""
-        for group in (self._group, *self._joined.values()):
-            if group:
-                remove_placement_group(group)
+        _remove(self._groups.values())
+        self._groups = {}
 
     def starter(
         self, role: str, actor_class: type, *args: Any, **kwargs: Any
@@ -129,15 +141,33 @@ class Room:
         bundle = _bundle(self._placement, role, number)
         if not bundle.resources:
             return {"label_selector": bundle.nodes or None}
-        if bundle.name in self._numbers:
-            return _in_group(self._group, self._numbers[bundle.name])
-        if bundle.name not in self._joined:
-            self._joined[bundle.name] = self._reserved([bundle])
-        return _in_group(self._joined[bundle.name], 0)
+        group = self._groups.get(bundle.name)
+        if group and self._is_given_up(group, role, number):
+            remove_placement_group(group)
+            group = None
+        if group is None:
+            group = self._groups[bundle.name] = self._reserved([bundle])
+        self._used.add((role, number))
+        return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, 0)}
+
+    def _is_given_up(self, group: PlacementGroup, role: str, number: int) -> bool:
+        """Whether an actor was lost in it; one that a pair shares may be whole all the same."""
+        if (role, number) not in self._used:
+            return False
+        is_whole = placement_group_table(group)["state"] == "CREATED"
+        return not (is_whole and _is_paired(self._placement, role))
 
 
-def _in_group(group: PlacementGroup | None, number: int) -> dict[str, Any]:
-    return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, number)}
+def _remove(groups: Iterable[PlacementGroup]) -> None:
+    for group in groups:
+        remove_placement_group(group)
+
+
+def _is_hopeless(group: PlacementGroup) -> bool:
+    """Whether nothing that could end by itself is in the way of a group."""
+    state = placement_group_table(group)["stats"]["scheduling_state"]
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return state == "INFEASIBLE" or all(free.get(k, 0) == there.get(k, 0) for k in KINDS)
 
 
 def _bundles(placement: Cluster, roles: Sequence[str]) -> list[Bundle]:

@@ -30,6 +30,14 @@ def evaluate(
             help="Go on with the evaluation in this folder or at this URL.", metavar="RUN_DIR"
         ),
     ] = None,
+    start_or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--start-or-resume",
+            help="Go on with the evaluation in run_dir if there is one: the same command starts a "
+            "job and, after a preemption, starts it again.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Score a model on MMAU with a pool of evaluators.
@@ -39,21 +47,18 @@ def evaluate(
         keomni-rl evaluate configs/mmau_eval.yaml placement.evaluator.actors=8
         keomni-rl evaluate --resume runs/eval
     """
-    from keomni_rl.config import EvaluateConfig, load_config
-    from keomni_rl.config.run_dir import inside, located
+    from keomni_rl.config import EvaluateConfig
+    from keomni_rl.config.run_dir import inside
     from keomni_rl.driver.evaluate import evaluate as run_evaluation
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.score_table import score_tables
-    from keomni_rl.storage.reading import add_file, load_resumed_at
+    from keomni_rl.storage.reading import add_file, load_run
 
-    words = words or []
-    config = (
-        load_resumed_at(EvaluateConfig, located(resume), words)
-        if resume
-        else load_config(EvaluateConfig, words)
+    config, goes_on = load_run(
+        EvaluateConfig, words or [], resume=resume, start_or_resume=start_or_resume
     )
     console = Console(stderr=as_json)
-    summary = run_evaluation(config, resume=resume is not None, console=console)
+    summary = run_evaluation(config, resume=goes_on, console=console)
     if as_json:
         sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
     for table in score_tables(summary):

@@ -25,6 +25,14 @@ def train(
         str | None,
         typer.Option(help="Go on with the run in this folder or at this URL.", metavar="RUN_DIR"),
     ] = None,
+    start_or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--start-or-resume",
+            help="Go on with the run in run_dir if there is one: the same command starts a job "
+            "and, after a preemption, starts it again.",
+        ),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Validate everything, print the plan, start nothing.")
     ] = False,
@@ -36,18 +44,15 @@ def train(
         keomni-rl train my.yaml --check
         keomni-rl train --resume runs/first
         keomni-rl train my.yaml run_dir=s3://bucket/first
+        keomni-rl train my.yaml run_dir=/shared/runs/first --start-or-resume
     """
-    from keomni_rl.config import RunConfig, load_config
-    from keomni_rl.config.run_dir import located
+    from keomni_rl.config import RunConfig
     from keomni_rl.driver.check import check_run
     from keomni_rl.driver.train import train as run_training
-    from keomni_rl.storage.reading import load_resumed_at
+    from keomni_rl.storage.reading import load_run
 
-    words = words or []
-    config = (
-        load_resumed_at(RunConfig, located(resume), words)
-        if resume
-        else load_config(RunConfig, words)
+    config, goes_on = load_run(
+        RunConfig, words or [], resume=resume, start_or_resume=start_or_resume
     )
     if check:
         found = check_run(config)
@@ -58,7 +63,7 @@ def train(
         if found.problems:
             raise ConfigError("\n".join(["this run cannot start as it is:", *found.problems]))
         return
-    run_training(config, resume=resume is not None, console=console)
+    run_training(config, resume=goes_on, console=console)
     _show_results(config.run_dir)
 
 

@@ -19,6 +19,7 @@ from keomni_rl.config.placement import RolePlacement
 from keomni_rl.data.audio import LONGEST_WINDOW_S
 from keomni_rl.data.evaluation_set import read_evaluation_set
 from keomni_rl.driver.answering import SLOW_S, Answering, read_answers
+from keomni_rl.driver.job import refuse_passing_folder
 from keomni_rl.driver.monitor import monitored, of_evaluators
 from keomni_rl.driver.preflight import check_model
 from keomni_rl.driver.run_dir import held
@@ -52,7 +53,8 @@ def evaluate(config: EvaluateConfig, *, resume: bool, console: Console) -> Summa
         ConfigError, DataError, CheckpointError: the evaluation cannot start as asked.
     """
     config = settle(config)
-    with held(config.folder, command="evaluate", resume=resume):
+    refuse_passing_folder(config.run_dir)
+    with held(config.run_dir, command="evaluate", resume=resume):
         if resume:
             _refuse_other_settings(config)
         questions = read_evaluation_set(config.evaluation.file)
@@ -166,7 +168,7 @@ def _refuse_other_settings(config: EvaluateConfig) -> None:
     old, new = before.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
     if changed := [key for key in old if old[key] != new[key]]:
         raise ConfigError(
-            f"{config.folder}: its answers were given with other settings in {changed[0]!r} "
+            f"{config.run_dir}: its answers were given with other settings in {changed[0]!r} "
             f"({old[changed[0]]} before, {new[changed[0]]} now); give another run_dir"
         )
 
@@ -182,7 +184,7 @@ def refuse_other_answers(
     asked = {question.id for question in questions}
     if others := [name for name in answered if name not in asked]:
         raise ConfigError(
-            f"{config.folder}: {len(others)} of its answers are to questions that "
+            f"{config.run_dir}: {len(others)} of its answers are to questions that "
             f"{config.evaluation.file} does not hold (any more): {named(others)}; give another "
             "run_dir"
         )

@@ -16,7 +16,8 @@ from keomni_rl.errors import ConfigError
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.storage.lease import Lease
 from keomni_rl.storage.mirror import CHECKPOINTS, Mirror
-from keomni_rl.storage.store import Store, open_store, refused
+from keomni_rl.storage.reading import is_taken
+from keomni_rl.storage.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -59,20 +60,6 @@ def held(run_dir: Path | str, *, command: str, resume: bool) -> Iterator[Checkpo
 def _tell_outage(folder: Path, event: str, cause: str) -> None:
     log.warning("%s: %s", event, cause)
     write_event(folder, event, cause=cause)
-
-
-def is_taken(run_dir: Path | str) -> bool:
-    """Whether a run has been there.
-
-    Raises:
-        ConfigError: the store refuses to say.
-    """
-    if isinstance(run_dir, Path):
-        return os.path.exists(run_dir / "config.yaml")
-    try:
-        return Store(run_dir).read("config.yaml") is not None
-    except OSError as error:
-        raise refused(run_dir, error) from error
 
 
 def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:

@@ -18,6 +18,7 @@ from keomni_rl.config import RunConfig, to_yaml
 from keomni_rl.driver.account import Account
 from keomni_rl.driver.checkpoints import Checkpoint, Checkpoints
 from keomni_rl.driver.evaluation import Evaluation
+from keomni_rl.driver.job import refuse_passing_folder, tell_short_stop
 from keomni_rl.driver.journey import travel
 from keomni_rl.driver.loop import FAILURES, Loop
 from keomni_rl.driver.monitor import TrainingMonitor, monitored
@@ -45,6 +46,7 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
         StoppedError: told to leave by SIGTERM; resuming goes on.
     """
     config = settle(config)
+    refuse_passing_folder(config.run_dir)
     with held(config.run_dir, command="train", resume=resume) as checkpoints:
         inputs = open_inputs(config)
         newest = checkpoints.newest() if resume else None
@@ -76,6 +78,7 @@ class Training:
         config, state = self.config, _state(newest)
         write_event(config.folder, "start", step=state.step, position=state.position)
         tell_idle(config, self.console)
+        tell_short_stop(self.console)
         if newest:
             self.console.print(f"resuming at step {state.step} from {newest.folder.name}")
         self.stop.listen()

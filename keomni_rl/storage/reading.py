@@ -1,5 +1,6 @@
 """Runs at URLs for commands that only read: what they need is copied to this machine meanwhile."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from keomni_rl.config import load_resumed
-from keomni_rl.config.run_dir import inside, last_name, parent
+from keomni_rl.config import EvaluateConfig, RunConfig, load_config, load_resumed
+from keomni_rl.config.run_dir import inside, last_name, located, parent
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.storage.mirror import CHECKPOINTS
 from keomni_rl.storage.store import Store, refused
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+RunT = TypeVar("RunT", RunConfig, EvaluateConfig)
 CONFIG = "config.yaml"
 
 
@@ -27,6 +29,48 @@ def load_resumed_at(schema: type[ConfigT], place: Path | str, words: Sequence[st
             raise ConfigError(f"{place} holds no run to resume (no {CONFIG} in it)")
         config = load_resumed(schema, Path(temp), words)
     return config.model_copy(update={"run_dir": place})
+
+
+def load_run(
+    schema: type[RunT], words: Sequence[str], *, resume: str | None, start_or_resume: bool
+) -> tuple[RunT, bool]:
+    """The configuration of a run that is to start or to go on, and whether it goes on.
+
+    Args:
+        schema: of what is run.
+        words: as for `keomni_rl.config.load_config`.
+        resume: path or URL of a run that goes on.
+        start_or_resume: go on in ``run_dir`` if a run has been there, as a job does that is
+            submitted again after a preemption; the words are laid over that run's configuration.
+
+    Raises:
+        ConfigError: as `load_config` and `load_resumed_at`.
+    """
+    if resume and start_or_resume:
+        raise ConfigError(
+            "--resume names the folder of a run that is there, --start-or-resume takes run_dir "
+            "whether or not one is; give one of them"
+        )
+    if resume:
+        return load_resumed_at(schema, located(resume), words), True
+    config = load_config(schema, words)
+    if start_or_resume and is_taken(config.run_dir):
+        return load_resumed_at(schema, config.run_dir, words), True
+    return config, False
+
+
+def is_taken(run_dir: Path | str) -> bool:
+    """Whether a run has been there.
+
+    Raises:
+        ConfigError: the store refuses to say.
+    """
+    if isinstance(run_dir, Path):
+        return os.path.exists(run_dir / CONFIG)
+    try:
+        return Store(run_dir).read(CONFIG) is not None
+    except OSError as error:
+        raise refused(run_dir, error) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 from keomni_rl import errors, types
 from keomni_rl.config import EvaluateConfig, RunConfig, load_config, load_resumed, to_yaml
 from keomni_rl.errors import ConfigError
+from keomni_rl.storage.reading import load_run
 
 ROOT = Path(__file__).parents[3]
 SUPERVISED = ["algo.kind=supervised", "algo.beta=0", "algo.importance_cap=null"]
@@ -36,6 +37,20 @@ def test_a_run_goes_on_where_its_folder_lies_now_with_what_is_changed(tmp_path):
     (folder / "config.yaml").write_text(to_yaml(load_config(RunConfig, NEEDED)))
     config = load_resumed(RunConfig, folder, ["train.max_steps=7", "run_dir=elsewhere"])
     assert (config.run_dir, config.train.max_steps) == (folder, 7)
+
+
+def test_the_same_words_start_a_run_or_are_laid_over_the_one_that_is_there(tmp_path):
+    words = [*NEEDED, f"run_dir={tmp_path}", "train.max_steps=7"]
+    config, goes_on = load_run(RunConfig, words, resume=None, start_or_resume=True)
+    assert (config, goes_on) == (load_config(RunConfig, words), False)
+    (tmp_path / "config.yaml").write_text(to_yaml(load_config(RunConfig, [*words, "train.seed=9"])))
+    assert load_run(RunConfig, words, resume=None, start_or_resume=False) == (config, False)
+    config, goes_on = load_run(RunConfig, words, resume=None, start_or_resume=True)
+    assert (config.train.max_steps, config.train.seed, goes_on) == (7, 9, True)
+    resumed = load_run(
+        RunConfig, ["train.max_steps=8"], resume=str(tmp_path), start_or_resume=False
+    )
+    assert (resumed[0].train.max_steps, resumed[1]) == (8, True)
 
 
 def test_defaults_are_the_ke_omni_r_recipe():
