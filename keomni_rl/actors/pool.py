@@ -231,6 +231,21 @@ class ActorPool(Generic[ResultT]):
         self.num_late += not task.cancelled() and task.exception() is None
 
     async def _acquire(self, cost: float, not_among: list[_Member]) -> _Member:
+        await self.wait_for_any()
+        ready = [m for m in self._members if m.is_ready]
+        others = [m for m in ready if m not in not_among] if not_among else ready
+        member = min(others or ready, key=attrgetter("outstanding"))
+        if not member.attempts:
+            member.last_sign_s = asyncio.get_running_loop().time()
+        member.outstanding += cost
+        return member
+
+    async def wait_for_any(self) -> None:
+        """Wait until there is an actor that work may be given to.
+
+        Raises:
+            ActorError: no actor can be kept alive.
+        """
         async with self._changed:
             await self._changed.wait_for(
                 lambda: (
@@ -238,15 +253,8 @@ class ActorPool(Generic[ResultT]):
                     or (self._failure and not self._num_repairs)
                 )
             )
-        ready = [m for m in self._members if m.is_ready]
-        if not ready:
+        if not any(m.is_ready for m in self._members):
             raise ActorError("all actors were lost and could not be replaced") from self._failure
-        others = [m for m in ready if m not in not_among] if not_among else ready
-        member = min(others or ready, key=attrgetter("outstanding"))
-        if not member.attempts:
-            member.last_sign_s = asyncio.get_running_loop().time()
-        member.outstanding += cost
-        return member
 
     def lose(self, handle: Any, cause: str) -> None:
         """Take a dead actor out and start another in its place; safe to call twice."""

@@ -66,6 +66,11 @@ def _unused_in_training(config: RunConfig) -> Iterator[Unused]:
             yield "there is no engine without an evaluation", ("engine.",)
     elif algo.beta == 0:
         yield "algo.beta: 0 needs no reference", ("placement.reference.",)
+    if config.train.max_staleness == 0:
+        yield (
+            "nothing is under way when weights come, with max_staleness: 0",
+            ("rollout.in_flight",),
+        )
     if algo.old_logprobs == "learner":
         yield (
             "nothing is clipped, the ratio is 1 with algo.old_logprobs: learner",

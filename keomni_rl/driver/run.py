@@ -159,6 +159,8 @@ class Run:
         """
         pool = self.rollouts if role == "rollout" else self.evaluators
         assert pool is not None
+        if role == "evaluator":  # one that came later could only be given later weights
+            await pool.wait_for_any()
         async with self._weights, self._learner_at_hand():
             await self._send(role, pool, self.version)
 

@@ -272,6 +272,38 @@ def test_completions_in_flight_go_on_under_new_weights(uniform, loop):
     assert uniform.largest_difference(groups) < 1e-5
 
 
+def test_completions_in_flight_may_end_before_new_weights_come(uniform, loop, monkeypatch):
+    monkeypatch.setattr(uniform.engine, "_pause", "wait")  # rollout.in_flight: finish
+
+    async def scenario():
+        long = Sampling(num_completions=8, max_new_tokens=200, temperature=1.0, seed=2)
+        started = asyncio.create_task(uniform.sample(long))
+        await asyncio.sleep(0.3)
+        await uniform.send(5)
+        return await started
+
+    groups = loop.run_until_complete(scenario())
+    assert {c.policy_version for g in groups for c in g.completions} == {(4, 4)}
+    short = Sampling(num_completions=2, max_new_tokens=4, temperature=1.0, seed=2)
+    [group, *_] = loop.run_until_complete(uniform.sample(short))
+    assert group.completions[0].policy_version == (5, 5)
+
+
+def test_an_engine_that_has_slept_goes_on_under_the_weights_it_was_woken_for(uniform, loop):
+    async def scenario():
+        await uniform.engine.sleep()
+        await uniform.engine.wake("weights")
+        await uniform.send(6)
+        await uniform.engine.wake("kv_cache")
+        return await uniform.sample(
+            Sampling(num_completions=2, max_new_tokens=8, temperature=1.0, seed=2)
+        )
+
+    groups = loop.run_until_complete(scenario())
+    assert {c.policy_version for g in groups for c in g.completions} == {(6, 6)}
+    assert uniform.largest_difference(groups) < 1e-5
+
+
 def test_placeholder_tokens_are_never_sampled(uniform, loop):
     many = Sampling(num_completions=8, max_new_tokens=200, temperature=1.0, seed=3)
     groups = loop.run_until_complete(uniform.sample(many))

@@ -33,6 +33,19 @@ class Learner:
         self.calls.append(("resend", destination, handle))
         return SENT
 
+    async def step(self, step, rollouts, clips):
+        self.calls.append("step")
+        return {}
+
+    async def save(self, place):
+        self.calls.append("save")
+
+    async def sleep(self):
+        self.calls.append("learner sleeps")
+
+    async def wake(self):
+        self.calls.append("learner wakes")
+
 
 class Pool:
     """Engines by name."""
@@ -43,10 +56,15 @@ class Pool:
     def lose(self, handle, cause):
         self.lost.append(handle)
 
+    async def tell(self, method, *args):
+        self.calls.append(" ".join(["rollouts", method, *args]))
 
-def run_with(pool, *, gpus=0):
+
+def run_with(pool, *, gpus=0, colocated=False):
     placement = PlacementConfig(
-        rollout=ElasticPlacement(gpus=gpus), learner=RolePlacement(gpus=gpus)
+        rollout=ElasticPlacement(gpus=gpus),
+        learner=RolePlacement(gpus=gpus),
+        colocated=colocated,
     )
     return Run(
         config=SimpleNamespace(placement=placement, faults=FaultsConfig()),
@@ -98,3 +116,28 @@ def test_engines_that_a_collective_was_broken_under_are_replaced(gpus, lost):
     with pytest.raises(LearnerLostError):
         asyncio.run(run.publish("rollout"))
     assert run.rollouts.lost == lost
+
+
+def test_colocated_roles_take_turns_and_the_learner_is_woken_for_a_checkpoint():
+    pool = Pool("a")
+    run = run_with(pool, gpus=1, colocated=True)
+    pool.calls = run.learner.calls
+
+    async def scenario():
+        await run.advance([], [])
+        await run.save("there")
+
+    asyncio.run(scenario())
+    assert run.learner.calls == [
+        "rollouts sleep",
+        "learner wakes",
+        "step",
+        "rollouts wake weights",
+        ("connect", "rollout", "ipc", ["a"]),
+        ("publish", "rollout", 5),
+        "learner sleeps",
+        "rollouts wake kv_cache",
+        "learner wakes",
+        "save",
+        "learner sleeps",
+    ]
