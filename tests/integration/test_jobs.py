@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -101,10 +102,16 @@ class Head:
             assert info["status"] != "FAILED", info["message"]
             time.sleep(0.2)
 
-    def wait_for_end(self) -> None:
+    def end(self) -> None:
+        """Take the cluster down; what does not leave by itself is killed, so that no test waits."""
         self.process.terminate()
         self.process.wait()
-        while marked(str(self.folder)):
+        deadline = time.monotonic() + 60
+        while left := marked(str(self.folder)):
+            if time.monotonic() > deadline:
+                for pid in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
 
 
@@ -115,7 +122,7 @@ def head():
         while head.ray("job", "list").returncode:
             assert head.process.poll() is None, head.log.read_text()[-3000:]
         yield head
-        head.wait_for_end()
+        head.end()
 
 
 def command(inputs, run_dir: Path, *words: str) -> list[str]:
