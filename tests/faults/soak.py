@@ -1,10 +1,12 @@
 """A long run whose processes are killed and stopped at random: ``scripts/soak.sh``.
 
 Prints how many faults of each kind were injected and what became of every group; ends with code 1
-if a group, a step or an answer was lost.
+if a group, a step or an answer was lost, or if nothing was learnt. Run again with the same ``--out``
+it goes on with the run that is there.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -34,6 +36,8 @@ FAULTS = {
 }
 LEARNER_SHARE = 0.05
 """Of faults that hit the learner, each of which costs the steps since the last checkpoint."""
+BAR = 0.85
+"""Share of held-out questions that the demo's training ends above."""
 DRIVER_KILLS = {"driver killed": signal.SIGKILL, "driver told to leave": signal.SIGTERM}
 
 
@@ -54,11 +58,24 @@ class Soak:
         self._command, self._resume, self._run_dir = command, resume, run_dir
         self._every_s = every_s
         self._random = random.Random(seed)
-        self.injected: Counter[str] = Counter()
+
+    @property
+    def injected(self) -> Counter[str]:
+        """Faults of each kind, those of an earlier part of the run included."""
+        return Counter(line["fault"] for line in read_lines(self._injections))
+
+    @property
+    def _injections(self) -> Path:
+        return self._run_dir.parent / "injected.jsonl"
+
+    def _note(self, fault: str) -> None:
+        with self._injections.open("a") as file:
+            file.write(json.dumps({"time": time.time(), "fault": fault}) + "\n")
 
     def run(self, log: Path) -> int:
         """Train to the end, whatever happens on the way; returns the last exit code."""
-        command = self._command
+        is_begun = (self._run_dir / "config.yaml").exists()
+        command = self._resume if is_begun else self._command
         while True:
             driver = Driver(command, self._run_dir, log)
             told = self._torment(driver)
@@ -66,7 +83,7 @@ class Soak:
             driver.wait_for_end()
             if not told:
                 return code
-            self.injected[told] += 1
+            self._note(told)
             command = self._resume
 
     def _torment(self, driver: Driver) -> str | None:
@@ -94,7 +111,7 @@ class Soak:
         there = getattr(driver, part)(role)
         if there:
             os.kill(self._random.choice(there), signal_number)
-            self.injected[fault] += 1
+            self._note(fault)
 
 
 def troubles(run_dir: Path, steps: int) -> list[str]:
@@ -114,6 +131,12 @@ def troubles(run_dir: Path, steps: int) -> list[str]:
         if summary.missing or summary.failed:
             found.append(f"evaluation of policy {summary.policy_version}: answers are missing")
     return found
+
+
+def has_learnt(run_dir: Path) -> bool:
+    """Whether the last evaluation is above the bar."""
+    *_, last = read_evaluations(run_dir)
+    return last.accuracy is not None and last.accuracy >= BAR
 
 
 def accounts(run_dir: Path) -> list[dict]:
@@ -163,6 +186,8 @@ def report(soak: Soak, run_dir: Path, code: int, steps: int) -> None:
     for summary in evaluations:
         console.print(f"policy {summary.policy_version}: {summary.accuracy}, n {summary.n}")
     found = troubles(run_dir, steps)
+    if not has_learnt(run_dir):
+        found.append(f"the last policy is not above {BAR}")
     if code:
         found.append(f"the run ended with code {code}")
     console.print("\n".join(found) or "nothing lost, nothing doubled")
