@@ -35,7 +35,13 @@ def located(given: object) -> Path | str:
         raise ConfigError(f"wanted the path of a folder or a URL, got {given!r:.80}")
     if "://" not in given:
         return Path(given)
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+    except ValueError as error:
+        raise ConfigError(  # not with the URL, which may hold a password
+            "what has :// in it is no URL that can be read; wanted s3://BUCKET/FOLDER, "
+            "gs://BUCKET/FOLDER, file:///FOLDER or a path"
+        ) from error
     if "@" in unquote(parts.netloc + parts.query):
         raise ConfigError(
             "a URL with a user or a password in it, which files and logs would show; take it out "

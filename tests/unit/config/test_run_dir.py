@@ -40,6 +40,7 @@ def test_a_place_is_a_path_or_a_url_and_survives_the_configuration_file(tmp_path
         ("s3://bucket/a/../b", "wanted s3://BUCKET/FOLDER"),
         ("s3://bucket/a//b", "wanted s3://BUCKET/FOLDER"),
         ("s3://bucket/a#b", "wanted s3://BUCKET/FOLDER"),
+        ("s3://buc]ket/run", "no URL that can be read; wanted s3://BUCKET/FOLDER"),
         ("s3://bucket/a?endpoint=x", "unknown option 'endpoint'; known are endpoint_override,"),
         ("3", None),
     ],
@@ -64,6 +65,12 @@ def test_what_is_no_place_is_one_message(given, message):
 def test_a_secret_in_a_url_is_refused_and_not_repeated(given):
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID") as raised:
         load_config(RunConfig, [f"run_dir={given}", *NEEDED])
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_secret_in_what_is_no_url_is_not_repeated_either():
+    with pytest.raises(ConfigError, match="no URL that can be read") as raised:
+        located("s3://me:hunter2@buc]ket/run")
     assert "hunter2" not in str(raised.value)
 
 
