@@ -44,5 +44,5 @@ def test_a_recipe_prints_its_plan_and_all_that_it_lacks_here(name, said, monkeyp
     problems = "\n".join(check.problems)
     assert "no such file of questions" in problems
     assert "mmau-test-mini.json: no such file" in problems
-    assert "gpus: 1 for one actor, but no node of the cluster has more than 0" in problems
+    assert "learner 0 asks for 1 GPU and 1 CPU on one node, and the cluster has 1 nodes" in problems
     assert len(check.problems) == 3
