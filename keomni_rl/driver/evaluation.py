@@ -11,6 +11,7 @@ from keomni_rl.driver.run import Run
 from keomni_rl.driver.run_dir import evaluation_folders
 from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.observe.sinks import write_event
+from keomni_rl.storage.manifest import step_name
 from keomni_rl.types import Question
 
 
@@ -97,7 +98,7 @@ class Evaluation:
             self._task = None
 
     def _folder(self, version: int) -> Path:
-        return self._run.config.folder / "evaluation" / f"step_{version:06d}"
+        return self._run.config.folder / "evaluation" / step_name(version)
 
 
 def has_summary(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from keomni_rl.driver.stored_checkpoints import StoredCheckpoints
 from keomni_rl.errors import ConfigError
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.storage.lease import Lease
+from keomni_rl.storage.manifest import step_of
 from keomni_rl.storage.mirror import CHECKPOINTS, Mirror
 from keomni_rl.storage.reading import is_taken
 from keomni_rl.storage.store import open_store
@@ -44,7 +45,7 @@ def held(run_dir: Path | str, *, command: str, resume: bool) -> Iterator[Checkpo
             yield LocalCheckpoints(run_dir / CHECKPOINTS)
         return
     store = open_store(run_dir)
-    _refuse_other_use(run_dir, is_taken(run_dir), command=command, resume=resume)
+    _refuse_other_use(run_dir, command=command, resume=resume)
     folder = working_folder(run_dir)
     with (
         Lease(store) as lease,
@@ -74,7 +75,7 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
         ConfigError: the folder is taken and this is no resumption, or the other way round; it
             cannot be made; or a link in it leads out of it, so that the run would write elsewhere.
     """
-    _refuse_other_use(run_dir, is_taken(run_dir), command=command, resume=resume)
+    _refuse_other_use(run_dir, command=command, resume=resume)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,7 +85,8 @@ def prepare_run_dir(run_dir: Path, *, command: str, resume: bool) -> None:
     _refuse_links_out(run_dir)
 
 
-def _refuse_other_use(run_dir: Path | str, taken: bool, *, command: str, resume: bool) -> None:
+def _refuse_other_use(run_dir: Path | str, *, command: str, resume: bool) -> None:
+    taken = is_taken(run_dir)
     if taken and not resume:
         raise ConfigError(
             f"run_dir {run_dir} holds a run already; go on with it by "
@@ -114,11 +116,8 @@ def drop_evaluations(run_dir: Path, *, after: int) -> None:
 
 def evaluation_folders(run_dir: Path) -> dict[int, Path]:
     """Folders of evaluations during training, by the steps behind the policy; oldest first."""
-    found = {
-        folder.name.removeprefix("step_"): folder
-        for folder in (run_dir / "evaluation").glob("step_*")
-    }
-    return dict(sorted((int(n), folder) for n, folder in found.items() if n.isdecimal()))
+    found = {step_of(path.name): path for path in (run_dir / "evaluation").glob("step_*")}
+    return dict(sorted((step, path) for step, path in found.items() if step is not None))
 
 
 @contextmanager
