@@ -1,6 +1,6 @@
 """The reward actor: text in, rewards out, in a process of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keomni_rl.rewards.score import reward_functions, score
@@ -46,7 +46,7 @@ class RewardActor:
         """Answer once the user's own rewards are imported."""
         self._rewards.start()
 
-    def score(self, *groups: Group) -> list[tuple[Reward, ...]]:
+    def score(self, groups: Sequence[Group]) -> list[tuple[Reward, ...]]:
         """Rewards of some groups, each in the order of its completions."""
         return [self._score(group) for group in groups]
 

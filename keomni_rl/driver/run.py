@@ -59,6 +59,8 @@ class Run:
     never given to other weights: not even when a lost learner takes steps with it."""
     given: dict[str, int] = field(default_factory=dict)
     """Version that the actors of a role were given last."""
+    ready_s: dict[str, float] = field(default_factory=dict)
+    """Seconds after which each role was up, and all engines had the first weights."""
     _learner_sleeps: bool = False
     """While colocated rollout actors have the GPUs."""
     _last_sent: int = -1

@@ -46,7 +46,7 @@ class Scoring:
             "the reward",
             groups,
             [1] * len(groups),
-            lambda actor, share: actor.score.remote(*(groups[i] for i in share)),
+            lambda actor, share: actor.score.remote([groups[i] for i in share]),
         )
 
     async def _compare_all(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,20 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | str |
         ),
         scoring=scoring,
     )
-    starts = [pool.wait_ready() for pool in run.pools.values()]
+    began = time.monotonic()
+
+    async def noted(role: str, start: Awaitable[None]) -> None:
+        await start
+        run.ready_s[role] = round(time.monotonic() - began, 2)
+
+    starts = [noted(role, pool.wait_ready()) for role, pool in run.pools.items()]
+    learner = noted("learner", run.start_learner(state, checkpoint))
     if place.colocated:  # engines first: they look how much of their GPU is free
         await asyncio.gather(*starts)
-        await run.start_learner(state, checkpoint)
+        await learner
     else:
-        await asyncio.gather(run.start_learner(state, checkpoint), *starts)
-    await run.share_weights()
+        await asyncio.gather(learner, *starts)
+    await noted("weights", run.share_weights())
     if rollouts:
         rollouts.let_join()
     return run

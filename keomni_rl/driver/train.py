@@ -86,7 +86,8 @@ class Training:
             with refusal_told(), self.console.status("starting engines (vLLM, DeepSpeed)"):
                 run = await self.stop.or_raise(start_run(config, state, _place(newest)))
             self.checkpoints.forget()
-            write_event(config.folder, "ready", step=run.step, version=run.version)
+            where = {"step": run.step, "version": run.version}
+            write_event(config.folder, "ready", **where, seconds=run.ready_s)
             monitor = TrainingMonitor(run, self.account)
             async with monitored(config.folder.name, monitor.read):
                 await self._through_losses(run, newest, monitor)

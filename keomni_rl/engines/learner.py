@@ -101,7 +101,7 @@ class LearnerEngine:
         """Take one optimizer step on this rank's share of the rows.
 
         Every rank runs the same number of forward and backward passes, as ZeRO-3 requires: a rank
-        with fewer micro-batches repeats its first one with weight 0.
+        with fewer rows than that repeats its smallest micro-batch with weight 0.
 
         Args:
             rows: this rank's groups with the weight of their tokens in the whole step's loss.
@@ -118,12 +118,15 @@ class LearnerEngine:
         lr = learning_rate(self.spec.learner, step, self.spec.max_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
-        batches = self._micro_batches(rows)
-        num_passes = self._most_of_any_rank(len(batches))
+        tokens = [row.rollout.num_tokens for row in rows]
+        limit = self.spec.learner.micro_batch_tokens
+        num_passes = self._most_of_any_rank(len(split_rows(tokens, limit)))
+        parts = split_rows(tokens, limit, at_least=num_passes)
+        batches = [MicroBatch.of([rows[i] for i in part], self.device) for part in parts]
         seen: list[Metrics] = []
         for number in range(num_passes):
             is_idle = number >= len(batches)
-            batch = batches[0].without_weight() if is_idle else batches[number]
+            batch = batches[-1].without_weight() if is_idle else batches[number]
             loss, metrics = self._loss(batch)
             if not is_idle:
                 seen.append(metrics | {"loss_sum": loss.detach()})
@@ -144,11 +147,6 @@ class LearnerEngine:
             return norm
         self._deepspeed.step()  # which takes none on a norm that is not finite, and goes on
         return _finite(self._deepspeed.get_global_grad_norm())
-
-    def _micro_batches(self, rows: Sequence[Row]) -> list[MicroBatch]:
-        tokens = [row.rollout.num_tokens for row in rows]
-        parts = split_rows(tokens, self.spec.learner.micro_batch_tokens)
-        return [MicroBatch.of([rows[i] for i in part], self.device) for part in parts]
 
     def _most_of_any_rank(self, number: int) -> int:
         most = torch.tensor(number, device=self.device)

@@ -9,8 +9,8 @@ import torch
 from keomni_rl.models.shared_prefix import PackedRows
 from keomni_rl.types import Clip, FloatArray, RolloutGroup
 
-LIKE = 0.75
-"""A row joins a longer one only if it is this share of its length: the rest would be padding."""
+PASS_TOKENS = 64
+"""What one more pass through the network costs, in tokens that go through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,35 @@ def pack(
     )
 
 
-def split_rows(num_tokens: Sequence[int], micro_batch_tokens: int) -> list[list[int]]:
-    """Indices of rows that share a micro-batch: neighbours in length, padded size within the limit.
+def split_rows(
+    num_tokens: Sequence[int], micro_batch_tokens: int, *, at_least: int = 1
+) -> list[list[int]]:
+    """Indices of rows that share a micro-batch: the longest first, neighbours in length together.
+
+    Of all ways to cut the sorted rows into batches the one with the fewest padded tokens, where a
+    pass through the network counts as ``PASS_TOKENS`` more.
 
     Args:
         num_tokens: of each row.
         micro_batch_tokens: most padded tokens of a micro-batch; a longer row goes alone.
+        at_least: batches, so that all ranks make as many passes; fewer only of fewer rows.
     """
+    rows = sorted(range(len(num_tokens)), key=lambda i: -num_tokens[i])
+    costs, cuts = [0], [0]
+    for end in range(1, len(rows) + 1):
+        padded = {start: num_tokens[rows[start]] * (end - start) for start in range(end)}
+        fits = [s for s in padded if padded[s] <= micro_batch_tokens or s == end - 1]
+        start = min(fits, key=lambda s: costs[s] + padded[s])
+        costs.append(costs[start] + padded[start] + PASS_TOKENS)
+        cuts.append(start)
     batches: list[list[int]] = []
-    for index in sorted(range(len(num_tokens)), key=lambda i: -num_tokens[i]):
-        width = num_tokens[batches[-1][0]] if batches else 0
-        is_like = num_tokens[index] >= LIKE * width
-        if batches and is_like and width * (len(batches[-1]) + 1) <= micro_batch_tokens:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
+    end = len(rows)
+    while end:
+        batches.insert(0, rows[cuts[end] : end])
+        end = cuts[end]
+    while len(batches) < min(at_least, len(rows)):
+        position = max(range(len(batches)), key=lambda i: len(batches[i]))
+        batch = batches[position]
+        middle = len(batch) // 2
+        batches[position : position + 1] = [batch[:middle], batch[middle:]]
     return batches

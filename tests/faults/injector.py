@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,13 +22,19 @@ RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 class Driver:
     """A ``train`` process with all that belongs to it."""
 
-    def __init__(self, command: list[str], run_dir: Path, log: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        run_dir: Path,
+        log: Path,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
         self.run_dir = run_dir
         self._mark = f"{run_dir}-{time.time_ns()}"
         self.log = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                command, stdout=file, stderr=file, env=os.environ | {MARK: self._mark}
+                command, stdout=file, stderr=file, env={**env, MARK: self._mark}
             )
 
     def wait_until(self, is_so: Callable[[], object]) -> None:

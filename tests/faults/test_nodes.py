@@ -1,47 +1,44 @@
-"""A run over several nodes on this machine: one joins, one is lost, the learner's is replaced."""
+"""A run over several machines: one joins, one is lost, one of the learner's is replaced."""
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from tests.faults.injector import Driver
 from tests.faults.soak import troubles
+from tests.machines import several_nodes
 
 STEPS = 30
 
 
 @pytest.fixture(scope="module")
 def run(inputs, tmp_path_factory):
-    """Thirty steps on nodes of one kind of work each, under a head that has room for nothing."""
+    """Thirty steps on machines of one kind of work each; the learner's ranks are on two."""
     folder = tmp_path_factory.mktemp("nodes")
     run_dir = folder / "run"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-
-    def add(work, cpus):
-        return cluster.add_node(num_cpus=cpus, labels={"work": work})
-
-    learning, sampling, _ = add("learning", 2), add("sampling", 1), add("evaluating", 1)
-    command = inputs.command(
-        run_dir,
-        f"train.max_steps={STEPS}",
-        "checkpoint.every_steps=5",
-        f"placement.address={cluster.address}",
-        "placement.learner={nodes: {work: learning}, cpus: 1}",
-        "placement.reference={nodes: {work: learning}, cpus: 1}",
-        "placement.rollout={nodes: {work: sampling}, cpus: 1, max_actors: 2}",
-        "placement.evaluator={nodes: {work: evaluating}, cpus: 1}",
-    )
-    driver = Driver(command, run_dir, folder / "log")
-    driver.wait_for_step(3)
-    add("sampling", 1)
-    driver.wait_until(lambda: driver.events("rollout actor joined"))
-    cluster.remove_node(sampling, allow_graceful=False)
-    driver.wait_until(lambda: driver.events("rollout actor lost"))
-    lost_at = len(driver.metrics())
-    driver.wait_for_step(lost_at + 5)
-    cluster.remove_node(learning, allow_graceful=False)
-    add("learning", 2)
-    assert driver.process.wait() == 0, driver.log.read_text()[-3000:]
-    cluster.shutdown()
+    with several_nodes(str(folder)) as nodes:
+        learning, _ = nodes.add(2, work="learning"), nodes.add(1, work="learning")
+        sampling, _ = nodes.add(1, work="sampling"), nodes.add(1, work="evaluating")
+        command = inputs.command(
+            run_dir,
+            f"train.max_steps={STEPS}",
+            "checkpoint.every_steps=5",
+            f"placement.address={nodes.address}",
+            "placement.strategy=spread",
+            "placement.learner={nodes: {work: learning}, cpus: 1, actors: 2}",
+            "placement.reference={nodes: {work: learning}, cpus: 1}",
+            "placement.rollout={nodes: {work: sampling}, cpus: 1, max_actors: 2}",
+            "placement.evaluator={nodes: {work: evaluating}, cpus: 1}",
+        )
+        driver = Driver(nodes.on_head(command), run_dir, folder / "log", nodes.env)
+        driver.wait_for_step(3)
+        nodes.add(1, work="sampling")
+        driver.wait_until(lambda: driver.events("rollout actor joined"))
+        nodes.lose(sampling)
+        driver.wait_until(lambda: driver.events("rollout actor lost"))
+        lost_at = len(driver.metrics())
+        driver.wait_for_step(lost_at + 5)
+        nodes.lose(learning)
+        nodes.add(2, work="learning")
+        assert driver.process.wait() == 0, driver.log.read_text()[-3000:]
     return inputs.finished(run_dir)
 
 

@@ -58,7 +58,7 @@ def test_it_scores_a_group_in_its_order():
     weights = {"accuracy": 2.0, "format": 1.0}
     actor = RewardActor(weights, think=False, think_max_words=0, timeout_s=30.0)
     actor.ready()
-    [rewards] = actor.score(group("<answer>Bus</answer>", "cat 3", "<answer> cat 3 </answer>"))
+    [rewards] = actor.score([group("<answer>Bus</answer>", "cat 3", "<answer> cat 3 </answer>")])
     assert [reward.total for reward in rewards] == [1.0, 2.0, 3.0]
 
 
@@ -99,7 +99,7 @@ def test_mathematics_inside_an_actor(cluster):
     actor = start_helper(RewardActor, HelperPlacement(), {"accuracy": 1.0}, **settings)
 
     def score(*texts: str) -> list[float]:
-        return [reward.total for reward in ray.get(actor.score.remote(group(*texts)))[0]]
+        return [reward.total for reward in ray.get(actor.score.remote([group(*texts)]))[0]]
 
     assert score("<answer>dog 3</answer>", "<answer>dog 4</answer>", "cat 3") == [1, 0, 1]
     children = process_of(actor).children()
@@ -115,7 +115,7 @@ def test_mathematics_inside_an_actor(cluster):
 def test_rewards_of_the_users_working_directory_share_a_process_of_the_actor(start):
     actor = start(":folder", ".py:folder")
     ray.get(actor.ready.remote())
-    [(reward,)] = ray.get(actor.score.remote(group("Car")))
+    [(reward,)] = ray.get(actor.score.remote([group("Car")]))
     pid, same = reward.breakdown.values()
     process = process_of(actor)
     assert pid == same
@@ -127,14 +127,14 @@ def test_rewards_of_the_users_working_directory_share_a_process_of_the_actor(sta
 @pytest.mark.ray
 def test_a_reward_that_raises_inside_an_actor_is_a_reward_error_here(start):
     with pytest.raises(RewardError, match=r"refuse' raised ValueError\('Car'\) on question 'q1'"):
-        ray.get(start(":refuse").score.remote(group("Car")))
+        ray.get(start(":refuse").score.remote([group("Car")]))
 
 
 @pytest.mark.ray
 def test_a_reward_that_crashes_leaves_its_actor_alive(start):
     actor = start(":crash", timeout_s=60.0)
     with pytest.raises(RewardError, match=r"ended its process .* on question 'q1', comp.* 'Car'"):
-        ray.get(actor.score.remote(group("Car")))
+        ray.get(actor.score.remote([group("Car")]))
     ray.get(actor.ready.remote())
 
 
@@ -153,7 +153,7 @@ def test_an_actor_that_is_killed_leaves_no_process_behind(busy, start, tmp_path)
     children = process.children()
     assert children
     if busy:
-        actor.score.remote(group(str(tmp_path / "begun")))
+        actor.score.remote([group(str(tmp_path / "begun"))])
         while not (tmp_path / "begun").exists():
             time.sleep(0.01)
     process.kill()

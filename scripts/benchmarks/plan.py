@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_result import result
+from benchmarks.result import result
 
 log = logging.getLogger(__name__)
 GOAL = 0.85
@@ -120,7 +120,7 @@ def _tiny_config(folder: Path) -> Any:
         load_config(
             RunConfig,
             [
-                str(Path(__file__).parents[1] / "configs" / "demo.yaml"),
+                str(Path(__file__).parents[2] / "configs" / "demo.yaml"),
                 f"run_dir={folder / 'run'}",
                 f"model.path={model}",
                 f"data.train=[{files.train}]",
@@ -136,8 +136,8 @@ def _tiny_config(folder: Path) -> Any:
 async def _training(config: Any) -> AsyncIterator[Any]:
     """The actors of a training with a stopwatch beside them, warmed up once."""
     import ray
-    from bench_rates import Stopwatch
 
+    from benchmarks.rates import Stopwatch
     from keomni_rl.actors.remote import join_ray
     from keomni_rl.driver.preflight import open_stream
     from keomni_rl.driver.topology import start_run

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_result import compared
+from benchmarks.result import compared
 
 NUM_QUESTIONS = 1000
 NEW_TOKENS = 40

@@ -11,9 +11,9 @@ from typing import Any
 
 import ray
 import torch
-from bench_result import compared
 from torch import nn
 
+from benchmarks.result import compared
 from keomni_rl.actors.weight_client import RayWeightClient
 from keomni_rl.engines.cpu_weight_sender import CpuTrainerInitInfo, CpuTrainerWeightTransferEngine
 from keomni_rl.engines.packed_weights import unpack

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench_result import result
+from benchmarks.result import result
 
 GOAL = 1 / 1.15
 """The longer role over an asynchronous step."""
@@ -57,7 +57,7 @@ def _train(run_dir: Path, inputs: list[str], *, max_staleness: int) -> list[dict
 
     words = [
         *(sys.executable, "-m", "keomni_rl.cli", "train"),
-        str(Path(__file__).parents[1] / "configs" / "demo.yaml"),
+        str(Path(__file__).parents[2] / "configs" / "demo.yaml"),
         f"run_dir={run_dir}",
         *inputs,
         "evaluation=null",
