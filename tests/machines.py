@@ -20,21 +20,28 @@ from tests.processes import MARK
 
 RAY = f"{sysconfig.get_path('scripts')}/ray"
 NETWORK = "10.213.7"
-BRIDGE = "keomni_rl0"
+PREFIX = "keomni"
+BRIDGE = f"{PREFIX}0"
 PORT = 6379
 STARTED_WITHIN_S = 120.0
+NOTICED_SOON = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""A machine that is switched off says nothing, and Ray takes a minute to be sure of it by default."""
 
 
 class Machine:
     """One node, from its start until it is switched off."""
 
     def __init__(self, number: int, ray_words: Sequence[str], env: dict[str, str]) -> None:
-        self.name = f"keomni_rl-{number}"
+        self.name = f"{PREFIX}-{number}"
         self.address = f"{NETWORK}.{number}"
-        wire = f"kw{number}"
+        self._wire = f"{BRIDGE}-{number}"
         _ip(f"netns add {self.name}")
-        _ip(f"link add {wire} type veth peer name eth0 netns {self.name}")
-        _ip(f"link set {wire} master {BRIDGE} up")
+        _ip(f"link add {self._wire} type veth peer name eth0 netns {self.name}")
+        _ip(f"link set {self._wire} master {BRIDGE} up")
         _ip(f"-n {self.name} link set lo up")
         _ip(f"-n {self.name} address add {self.address}/24 dev eth0")
         _ip(f"-n {self.name} link set eth0 up")
@@ -65,6 +72,7 @@ class Machine:
         """End it with everything on it at once, as a power failure does."""
         self._process.kill()
         self._process.wait()
+        _ip(f"link delete {self._wire}")
         _ip(f"netns delete {self.name}")
 
 
@@ -79,9 +87,10 @@ class Machines:
         os.makedirs("/tmp/ray", exist_ok=True)
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self.env = kept | token | {MARK: mark}
+        self.env = kept | token | NOTICED_SOON | {MARK: mark}
         self._on: list[Machine] = []
         self._num_added = 0
+        _clear_away()
         _ip(f"link add {BRIDGE} type bridge")
         _ip(f"address add {NETWORK}.254/24 dev {BRIDGE}")
         _ip(f"link set {BRIDGE} up")
@@ -125,6 +134,16 @@ def _ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True)
 
 
+def _clear_away() -> None:
+    """Remove what tests left that were killed."""
+    for kind in ("link", "netns"):
+        listed = subprocess.run(["ip", "-brief", kind, "list"], capture_output=True, text=True)
+        names = [line.split()[0].partition("@")[0] for line in listed.stdout.splitlines()]
+        for name in names:
+            if name.startswith(PREFIX):
+                _ip(f"{kind} delete {name}")
+
+
 class Nodes:
     """The same without the right to make namespaces: nodes that share address and processes."""
 
@@ -154,6 +173,6 @@ class Nodes:
 
 def several_nodes(mark: str) -> "Machines | Nodes":
     """Machines where this user may make them, otherwise nodes."""
-    trial = "ip netns add keomni_rl-trial && ip netns delete keomni_rl-trial"
+    trial = "ip netns add keomni-trial && ip netns delete keomni-trial"
     done = subprocess.run(trial, shell=True, capture_output=True, check=False)
     return Nodes(mark) if done.returncode else Machines(mark)

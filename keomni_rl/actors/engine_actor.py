@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
 from keomni_rl.actors.cluster_metrics import TOKENS, actor_board
 from keomni_rl.actors.prediction import prediction_of
+from keomni_rl.engines.network import keep_collectives_to
 from keomni_rl.engines.specs import EngineSpec, Sampling
 from keomni_rl.errors import EngineError
 from keomni_rl.types import Clip, Group, GroupKey, Prediction, Prompt
@@ -38,6 +40,7 @@ class EngineActor:
     def __init__(self, spec: EngineSpec, run: str) -> None:
         from keomni_rl.engines.rollout import RolloutEngine
 
+        keep_collectives_to(ray.util.get_node_ip_address())
         self._board = actor_board(run, self.role)
         self._num_tokens = 0
         self._engine = RolloutEngine(spec)

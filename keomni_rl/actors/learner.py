@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from keomni_rl.actors.weight_client import RayWeightClient
-from keomni_rl.engines.network import open_door
+from keomni_rl.engines.network import keep_collectives_to, open_door
 from keomni_rl.engines.specs import LearnerSpec
 from keomni_rl.storage.learner_files import (
     fetch_checkpoint,
@@ -61,6 +61,7 @@ class LearnerActor:
         """Join the other ranks and load the policy."""
         from keomni_rl.engines.learner import LearnerEngine
 
+        keep_collectives_to(ray.util.get_node_ip_address())
         if spec.checkpoint_url:
             spec = replace(spec, checkpoint=fetch_checkpoint(spec.checkpoint_url))
         self._engine = LearnerEngine(spec, self._door)

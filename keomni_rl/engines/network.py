@@ -1,8 +1,11 @@
 """Doors that other processes come in by: on one address, never on all of a machine."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import psutil
 
 
 def open_door(address: str) -> socket.socket:
@@ -32,3 +35,15 @@ def held_port(address: str) -> Iterator[int]:
         holder.bind((address, 0))
         port: int = holder.getsockname()[1]
         yield port
+
+
+def keep_collectives_to(address: str) -> None:
+    """Have gloo and NCCL meet other nodes on the interface that has one of this node's addresses.
+
+    Left alone gloo takes what the host's name resolves to, often loopback, where no other node can
+    reach it. Variables that are set keep their values.
+    """
+    for name, addresses in psutil.net_if_addrs().items():
+        if address in {one.address for one in addresses}:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

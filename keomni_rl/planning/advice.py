@@ -28,6 +28,8 @@ def advise(
     lines += _ranks(config)
     if gpu_gib is not None:
         lines += [line for role in memory for line in _room(config, shape, role, gpu_gib)]
+        if config.placement.colocated:
+            lines += _turns(memory, gpu_gib)
     return lines
 
 
@@ -119,4 +121,17 @@ def _room(
                 if memory.role == "learner"
                 else "it works on one GPU, so take larger ones, or algo.beta: 0"
             )
+        )
+
+
+def _turns(memory: Sequence[RoleMemory], gpu_gib: float) -> Iterator[str]:
+    """Colocated roles are both awake while weights go from one to the other."""
+    held = {(role.role, part.name): part.num_bytes / GIB for role in memory for part in role.parts}
+    learner = sum(held.get(("learner", name), 0) for name in ("weights", "gradients", "buffers"))
+    engine = held["rollout", "weights"]
+    if learner + engine > gpu_gib:
+        yield (
+            f"placement.colocated: while weights are sent, the learner's {learner:.1f} GiB and the "
+            f"engine's {engine:.1f} GiB lie on one GPU of {gpu_gib:g} GiB; more pairs of a rollout "
+            "actor and a learner rank take less, or GPUs of their own"
         )

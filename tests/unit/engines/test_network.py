@@ -5,10 +5,11 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from vllm.distributed.utils import StatelessProcessGroup
 
-from keomni_rl.engines.network import held_port
+from keomni_rl.engines.network import held_port, keep_collectives_to
 
 ADDRESS = "127.0.0.1"
 
@@ -29,3 +30,14 @@ def test_nobody_else_gets_a_held_port():
         other.bind((ADDRESS, port))
     with socket.socket() as other:
         other.bind((ADDRESS, port))
+
+
+def test_collectives_keep_to_the_interface_of_an_address(monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "restored afterwards")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "mine")
+    keep_collectives_to("203.0.113.7")  # of no machine
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    keep_collectives_to(ADDRESS)
+    assert ADDRESS in {a.address for a in psutil.net_if_addrs()[os.environ["GLOO_SOCKET_IFNAME"]]}
+    assert os.environ["NCCL_SOCKET_IFNAME"] == "mine"

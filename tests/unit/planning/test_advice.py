@@ -48,3 +48,18 @@ def test_actors_larger_than_their_gpu_are_named(omni_7b):
     lines = advice(omni_7b, 12)
     assert [line.partition(":")[0] for line in lines] == ["learner", "rollout", "reference"]
     assert advice(omni_7b, None) == []
+
+
+@pytest.mark.parametrize(("pairs", "is_told"), [(1, True), (8, False)])
+def test_a_colocated_pair_has_to_fit_together_while_weights_are_sent(omni_7b, pairs, is_told):
+    lines = advice(
+        omni_7b,
+        40,
+        learner={"offload_optimizer": True, "zero_stage": 3},
+        placement={
+            "rollout": {"actors": pairs},
+            "learner": {"actors": pairs},
+            "colocated": True,
+        },
+    )
+    assert any("placement.colocated" in line for line in lines) == is_told, lines
