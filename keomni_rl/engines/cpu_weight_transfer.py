@@ -9,7 +9,6 @@ depends neither on that of parameters nor the number of copies on that of engine
 
 import logging
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from vllm.distributed.weight_transfer.base import (
@@ -28,7 +27,7 @@ from vllm.model_executor.model_loader.reload import (
 
 from keomni_rl.engines.lifeline import watch_lifeline
 from keomni_rl.engines.model_loader import register_load_format
-from keomni_rl.engines.packed_weights import unpack
+from keomni_rl.engines.packed_weights import Unpacker
 
 BACKEND = "cpu"
 SENDER = "keomni_rl.engines.cpu_weight_sender"
@@ -73,9 +72,11 @@ class CpuWeightTransferEngine(WeightTransferEngine[CpuInitInfo, CpuUpdateInfo]):
 
     init_info_cls = CpuInitInfo
     update_info_cls = CpuUpdateInfo
+    _unpacker: Unpacker
 
     def init_transfer_engine(self, init_info: CpuInitInfo) -> None:
-        """Nothing to meet."""
+        """Nobody to meet."""
+        self._unpacker = Unpacker()
 
     def start_weight_update(self) -> None:
         """Prepare the model to take checkpoint-format weights."""
@@ -91,7 +92,7 @@ class CpuWeightTransferEngine(WeightTransferEngine[CpuInitInfo, CpuUpdateInfo]):
 
     def receive_weights(self, update_info: CpuUpdateInfo) -> None:
         """Load every tensor from its view of the mapped buffers."""
-        self.model.load_weights(chain.from_iterable(map(unpack, update_info.parts)))
+        self.model.load_weights(self._unpacker.unpack(update_info.parts))
 
     def shutdown(self) -> None:
         """Nothing is held."""

@@ -118,6 +118,12 @@ class LearnerEngine:
         lr = learning_rate(self.spec.learner, step, self.spec.max_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
+        seen = self._passes(rows)
+        norm = self._optimizer_step()
+        return self._over_ranks(seen) | {"learner/lr": lr, "learner/grad_norm": norm}
+
+    def _passes(self, rows: Sequence[Row]) -> list[Metrics]:
+        """Forward and backward over all rows; sums and maxima of each micro-batch."""
         tokens = [row.rollout.num_tokens for row in rows]
         limit = self.spec.learner.micro_batch_tokens
         num_passes = self._most_of_any_rank(len(split_rows(tokens, limit)))
@@ -134,8 +140,7 @@ class LearnerEngine:
             self._deepspeed.set_gradient_accumulation_boundary(number == num_passes - 1)
             # DeepSpeed averages over ranks; the weights already make the sum the right one.
             self._deepspeed.backward(loss * self.spec.world_size)
-        norm = self._optimizer_step()
-        return self._over_ranks(seen) | {"learner/lr": lr, "learner/grad_norm": norm}
+        return seen
 
     def _optimizer_step(self) -> float:
         """Clip and step; returns the gradient's norm before clipping."""

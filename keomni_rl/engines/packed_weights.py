@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import torch
 from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
-from keomni_rl.engines.shared_buffer import SharedBuffer, open_shared
+from keomni_rl.engines.shared_buffer import OpenBuffers, SharedBuffer
 
 ALIGNMENT_BYTES = 64
 
@@ -65,13 +66,27 @@ class Packed:
 
 
 def unpack(
-    described: Mapping[str, Any], buffer: torch.Tensor | None = None
+    described: Mapping[str, Any], buffer: torch.Tensor
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Views of a buffer by name; without one given, of the mapped one."""
-    if buffer is None:
-        buffer = open_shared(described["path"])
+    """Views of a buffer by name, from what `Packed.describe` says of it."""
     fields = (described[key] for key in ("names", "dtype_names", "shapes", "offsets"))
     for name, dtype_name, shape, offset in zip(*fields, strict=True):
         dtype = getattr(torch, dtype_name)
         size = math.prod(shape) * dtype.itemsize
         yield name, buffer[offset : offset + size].view(dtype).view(shape)
+
+
+class Unpacker:
+    """Takes apart what others have packed, see `OpenBuffers`."""
+
+    def __init__(self) -> None:
+        self._buffers = OpenBuffers()
+
+    def unpack(self, parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor of some parts by name, not to be written to.
+
+        Args:
+            parts: of each what `Packed.describe` says, and under ``path`` where it is here.
+        """
+        buffers = self._buffers.open([part["path"] for part in parts])
+        return chain.from_iterable(map(unpack, parts, buffers))

@@ -6,6 +6,8 @@ process that holds it, however that ends. Others open it through its owner's ent
 
 import mmap
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -33,9 +35,31 @@ class SharedBuffer:
         return buffer
 
 
-def open_shared(path: str) -> torch.Tensor:
-    """The bytes of another process's buffer, not copied; what is written to them stays here."""
-    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))
+class OpenBuffers:
+    """Buffers of other processes, mapped for as long as they are asked for.
+
+    The kernel brings a mapping's pages in one by one, which takes longer than reading them: what
+    is used again, as with every weight transfer, stays mapped.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int, int], torch.Tensor] = {}
+
+    def open(self, paths: Sequence[str]) -> list[torch.Tensor]:
+        """The bytes of some buffers, not to be written to; all others are let go."""
+        opened = {}
+        for path in paths:
+            found = os.stat(path)  # another buffer may come to have the same path
+            key = (path, found.st_dev, found.st_ino)
+            opened[key] = self._open[key] if key in self._open else _mapped(path)
+        self._open = opened
+        return list(opened.values())
+
+
+def _mapped(path: str) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="r"))
 
 
 def place() -> str:

@@ -17,6 +17,7 @@ from keomni_rl.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from keomni_rl.models.prefix_attention import RowLayout
     from keomni_rl.types import Clip
 
 FAMILIES = {
@@ -89,10 +90,10 @@ class Family(Protocol):
         self,
         model: Any,
         embeds_BSD: "torch.Tensor",
-        mask_B1SS: "torch.Tensor",
+        layouts: Sequence["RowLayout"],
         positions_BS: "torch.Tensor",
     ) -> "torch.Tensor":
-        """Hidden states [B, S, D] after the last norm, under an arbitrary attention mask."""
+        """Hidden states [B, S, D] after the last norm; tokens see what the layouts say."""
 
     def load_processor(self, path: Path) -> Any:
         """The tokenizer with its feature extractor and chat template."""

@@ -15,6 +15,7 @@ from keomni_rl.data.audio import TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
 from keomni_rl.models.loading import describe_network, load_network, load_processor
+from keomni_rl.models.prefix_attention import RowLayout
 from keomni_rl.types import Clip
 
 PREFIX = "thinker."
@@ -134,13 +135,13 @@ class Qwen2_5Omni:
         self,
         model: Any,
         embeds_BSD: torch.Tensor,
-        mask_B1SS: torch.Tensor,
+        layouts: Sequence[RowLayout],
         positions_BS: torch.Tensor,
     ) -> torch.Tensor:
         """Run the language model; for audio all three mrope axes are the text position."""
         return model.model(
             inputs_embeds=embeds_BSD,
-            attention_mask=mask_B1SS,
+            attention_mask={"full_attention": layouts},
             position_ids=positions_BS.unsqueeze(0).expand(3, -1, -1),
             use_cache=False,
         ).last_hidden_state

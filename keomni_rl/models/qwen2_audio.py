@@ -16,6 +16,7 @@ from keomni_rl.data.audio import SAMPLE_RATE_HZ, TAIL_FRAMES
 from keomni_rl.models.audio_prompt import expanded_ids, known_ids, place_audio, render_turn
 from keomni_rl.models.family import Config, LayoutName, read_config
 from keomni_rl.models.loading import describe_network, load_network, load_processor
+from keomni_rl.models.prefix_attention import RowLayout
 from keomni_rl.types import Clip, FloatArray
 
 AUDIO = "<|AUDIO|>"
@@ -96,13 +97,13 @@ class Qwen2Audio:
         self,
         model: Any,
         embeds_BSD: torch.Tensor,
-        mask_B1SS: torch.Tensor,
+        layouts: Sequence[RowLayout],
         positions_BS: torch.Tensor,
     ) -> torch.Tensor:
         """Run the language model."""
         return model.model.language_model(
             inputs_embeds=embeds_BSD,
-            attention_mask=mask_B1SS,
+            attention_mask={"full_attention": layouts},
             position_ids=positions_BS,
             use_cache=False,
         ).last_hidden_state

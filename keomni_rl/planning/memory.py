@@ -25,7 +25,7 @@ BUCKET = 500_000_000
 """Elements of DeepSpeed's reduce and all-gather buckets (its defaults)."""
 LIVE = 1_000_000_000
 """Parameters that ZeRO-3 holds gathered at most (``stage3_max_live_parameters``'s default)."""
-LOGIT_COPIES = 4
+LOGIT_COPIES = 2
 """Float32 arrays of one chunk of logits that live at once while it goes backward."""
 ENCODER_POSITIONS_PER_S = 50
 BATCHED_TOKENS = 8192
@@ -161,15 +161,16 @@ def row_activations(
 ) -> float:
     """Bytes that autograd keeps of one packed row for its backward pass.
 
-    As the families run it: attention keeps its inputs, output and one float32 a head and token,
-    and one mask serves all layers.
+    As the families run it: attention keeps its inputs and what goes on; that of completions is
+    computed again (`keomni_rl.models.prefix_attention`).
     """
     element = ELEMENT[dtype]
     tokens, positions = row.row_tokens, row.audio_s * ENCODER_POSITIONS_PER_S
     decoder = tokens * _decoder_layer(shape.language_model, element)
+    decoder += row.prompt_tokens * _prompt_attention(shape.language_model, element)
     encoder = positions * _encoder_layer(shape.audio_tower, element) if shape.hears else 0.0
     lm, tower = shape.language_model, shape.audio_tower
-    around = tokens * tokens * element + tokens * lm.width * (FLOAT32 + element)
+    around = tokens * lm.width * (FLOAT32 + element)
     if shape.hears:  # the convolutions see twice as many frames, in four steps
         around += positions * element * (9 * tower.width + 2 * 128)
     if not checkpointing:
@@ -184,8 +185,13 @@ def _decoder_layer(stack: Stack, element: int) -> float:
     """Of one token: two RMS norms (in float32, then scaled), attention, the gated feed-forward."""
     norms = 2 * stack.width * (FLOAT32 + element) + 2 * FLOAT32
     # Keys and values are repeated for their query heads before attention.
-    attention = 4 * stack.heads * stack.head_dim * element + stack.heads * FLOAT32
+    attention = 4 * stack.heads * stack.head_dim * element
     return norms + attention + (2 * stack.width + 4 * stack.inner) * element
+
+
+def _prompt_attention(stack: Stack, element: int) -> float:
+    """Of one token of the prompt: its attention's own output, and one float32 a head."""
+    return stack.heads * stack.head_dim * element + stack.heads * FLOAT32
 
 
 def _encoder_layer(stack: Stack, element: int) -> float:
@@ -207,8 +213,7 @@ def reference_memory(config: RunConfig, shape: ModelShape, longest: Workload) ->
             Part("weights", shape.num_sent * element, f"{shape.num_sent:,} parameters"),
             Part(
                 "activations",
-                longest.row_tokens * _decoder_layer(shape.language_model, element)
-                + longest.row_tokens**2 * element,
+                longest.row_tokens * _decoder_layer(shape.language_model, element),
                 f"one layer of a row of {longest.row_tokens:,.0f} tokens",
                 is_estimate=True,
             ),

@@ -1,7 +1,7 @@
-"""One optimizer step of a group, and the reference's forward: shared-prefix rows against padded.
+"""The learner's and the reference's passes over a group: shared-prefix rows against padded ones.
 
 Padded is what trainers do: one row for each completion, each with the prompt and its audio, through
-the network's own forward. The step is the same: same loss, clipped gradient, AdamW.
+the network's own forward, and the same loss. The optimizer, the same for all, is left out.
 """
 
 import statistics
@@ -28,7 +28,7 @@ EXACT = 1e-4
 
 
 def learner(repetitions: int) -> dict[str, Any]:
-    """A whole optimizer step of one group: the faster of the padded ways over ours."""
+    """Forward and backward of one group: the faster of the padded ways over ours."""
     return _against_goals("learner", measure_learner, repetitions)
 
 
@@ -61,7 +61,7 @@ def _against_goals(
 
 
 def measure_learner(model: Path, dtype: str, repetitions: int) -> dict[float, dict[str, Any]]:
-    """Seconds of a step, by length of clip and way, in turn; runs in a process of its own."""
+    """Seconds by length of clip and way, in turn; runs in a process of its own."""
     import deepspeed
 
     from keomni_rl.config.schema import AlgoConfig, LearnerConfig
@@ -83,29 +83,16 @@ def measure_learner(model: Path, dtype: str, repetitions: int) -> dict[float, di
         num_threads=NUM_THREADS,
     )
     ours = LearnerEngine(spec, door)
-    plain = Padded(model, dtype)
-    optimizer = torch.optim.AdamW(plain.network.parameters(), lr=1e-6)
-    wrapped = Padded(model, dtype)
+    plain, wrapped = Padded(model, dtype), Padded(model, dtype)
     by_deepspeed, *_ = deepspeed.initialize(
         model=wrapped,
         optimizer=torch.optim.AdamW(wrapped.network.parameters(), lr=1e-6),
         config=deepspeed_config(spec),
     )
-
-    def step_plain(work: Work) -> None:
-        plain.loss(plain(work), work).backward()
-        torch.nn.utils.clip_grad_norm_(plain.network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def step_deepspeed(work: Work) -> None:
-        by_deepspeed.backward(plain.loss(by_deepspeed(work), work))
-        by_deepspeed.step()
-
-    ways = {
-        "transformers": step_plain,
-        "DeepSpeed": step_deepspeed,
-        "ours": lambda work: ours.step([work.row], 0),
+    ways: dict[str, Callable[[Work], object]] = {
+        "transformers": lambda work: plain.loss(plain(work), work).backward(),
+        "DeepSpeed": lambda work: by_deepspeed.backward(plain.loss(by_deepspeed(work), work)),
+        "ours": lambda work: ours._passes([work.row]),
     }
     return _in_turn(model, ways, repetitions)
 
@@ -171,6 +158,8 @@ class Padded(torch.nn.Module):
         self.network = family.load(model, getattr(torch, dtype))
         self.network.train()
         self._forbidden = family.forbidden_tokens(family.load_processor(model))
+        self.takes_all_logits = False
+        """Whether the prompt's are turned into log-probabilities too, as the seeds do."""
         torch.set_num_threads(NUM_THREADS)
 
     def forward(self, work: Work) -> torch.Tensor:
@@ -183,10 +172,13 @@ class Padded(torch.nn.Module):
             attention_mask=torch.ones_like(ids),
             input_features=features,
             feature_attention_mask=torch.ones(len(rows), features.shape[2], dtype=torch.long),
-        ).logits[:, len(work.prompt_ids) - 1 : -1]
+        ).logits[:, :-1]
+        targets, first = ids[:, 1:], len(work.prompt_ids) - 1
+        if not self.takes_all_logits:
+            logits, targets, first = logits[:, first:], targets[:, first:], 0
         logits = logits.float().index_fill(2, torch.tensor(self._forbidden), float("-inf"))
-        targets = ids[:, len(work.prompt_ids) :, None]
-        return logits.log_softmax(-1).gather(2, targets).squeeze(2)
+        chosen = logits.log_softmax(-1).gather(2, targets.unsqueeze(2)).squeeze(2)
+        return chosen[:, first:]
 
     def loss(self, logprobs: torch.Tensor, work: Work) -> torch.Tensor:
         """GRPO's loss with KL to the reference."""

@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.result import compared
 from keomni_rl.actors.weight_client import RayWeightClient
 from keomni_rl.engines.cpu_weight_sender import CpuTrainerInitInfo, CpuTrainerWeightTransferEngine
-from keomni_rl.engines.packed_weights import unpack
+from keomni_rl.engines.packed_weights import Unpacker
 from keomni_rl.engines.shared_buffer import place
 from keomni_rl.engines.weight_source import LearnerWeights
 from keomni_rl.models.adapters import merged_weights
@@ -31,6 +31,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self._num_calls = 0
+        self._unpacker = Unpacker()
 
     def init_weight_transfer(self, init_info: Any) -> str:  # noqa: ARG002
         """Where this is."""
@@ -43,9 +44,8 @@ class Receiver:
     def update_weights(self, update_info: Any) -> None:
         """Map the buffers and have every page of every tensor."""
         self._num_calls += 1
-        for part in update_info["parts"]:
-            for _, tensor in unpack(part):
-                tensor.view(torch.uint8).view(-1)[::PAGE].sum()
+        for _, tensor in self._unpacker.unpack(update_info["parts"]):
+            tensor.view(torch.uint8).view(-1)[::PAGE].sum()
 
     def finish_weight_update(self, version: int) -> float:  # noqa: ARG002
         """Another call of a transfer."""
@@ -125,8 +125,8 @@ def measure_bytes(repetitions: int) -> tuple[dict[str, list[float]], dict[str, A
     network = language_model(NUM_LAYERS, VOCABULARY)
     flat = torch.cat([parameter.detach().view(-1) for parameter in network.parameters()])
     room = torch.empty_like(flat)
-    receivers = [ray.remote(Receiver).options(num_cpus=0).remote() for _ in range(4)]
-    one, four = connect(network, receivers[:1]), connect(network, receivers)
+    receivers = [ray.remote(Receiver).options(num_cpus=0).remote() for _ in range(6)]
+    one, four = connect(network, receivers[:1]), connect(network, receivers[1:5])
     ways: dict[str, Callable[[], object]] = {
         "copy": lambda: room.copy_(flat),
         "one": one.send_weights,
@@ -138,10 +138,10 @@ def measure_bytes(repetitions: int) -> tuple[dict[str, list[float]], dict[str, A
             rate = flat.nbytes / 1e9 / seconds(work)
             if repetition:  # the first round meets memory that was never touched
                 rates[name].append(rate)
-    few = connect(language_model(1, 100), receivers[:1])
+    few = connect(language_model(1, 100), receivers[5:])
     calls = {
-        f"{len(sender.source.metadata())} parameters": _calls_of(sender, receivers[0])
-        for sender in (one, few)
+        f"{len(sender.source.metadata())} parameters": _calls_of(sender, receiver)
+        for sender, receiver in ((one, receivers[0]), (few, receivers[5]))
     }
     return rates, {"bytes": flat.nbytes, "calls of a transfer to one engine": calls}
 

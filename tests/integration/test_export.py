@@ -20,7 +20,7 @@ from keomni_rl.driver.checkpoints import save_checkpoint
 from keomni_rl.engines.learner_files import load_policy, read_stored
 from keomni_rl.models.adapters import choose_trained
 from keomni_rl.models.family import find_family
-from keomni_rl.models.shared_prefix import PackedRows, Policy, attention_mask
+from keomni_rl.models.shared_prefix import PackedRows, Policy
 from keomni_rl.models.tiny import build_tiny
 from keomni_rl.storage.manifest import RunState
 from tests.voiced_omni import build_voiced_omni
@@ -53,8 +53,7 @@ class Asked:
         while len(answer) < MAX_TOKENS and answer[-1:] != [self.processor.tokenizer.eos_token_id]:
             rows = PackedRows.pack([prompt], [[np.asarray([*answer, 0])]], [clip.mel])
             embeds = self.family.embed(policy.network, rows.ids_BS, rows.mels)
-            mask = attention_mask(rows.segments_BS, embeds.dtype)
-            hidden = self.family.decode(policy.network, embeds, mask, rows.positions_BS)
+            hidden = self.family.decode(policy.network, embeds, rows.layouts, rows.positions_BS)
             logits = policy.network.lm_head(hidden.flatten(0, 1)[rows.predictors_N[-1]])
             logits[self.forbidden] = float("-inf")
             answer.append(int(logits.argmax()))

@@ -12,7 +12,7 @@ from vllm.distributed.weight_transfer.base import ParamMeta
 
 from keomni_rl.actors.remote import join_ray
 from keomni_rl.actors.weight_client import RayWeightClient
-from keomni_rl.engines.packed_weights import Packed, unpack
+from keomni_rl.engines.packed_weights import Packed, Unpacker
 from keomni_rl.engines.shared_buffer import SharedBuffer, place
 from keomni_rl.errors import WeightSyncError
 
@@ -22,6 +22,7 @@ class Receiver:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.calls, self.staged, self.received = folder, [], [], {}
+        self.unpacker = Unpacker()
 
     def _enter(self, name: str) -> None:
         self.calls.append(name)
@@ -44,8 +45,8 @@ class Receiver:
 
     def update_weights(self, info: dict) -> None:
         self._enter("update")
-        for part in info["parts"]:
-            self.received |= {name: tensor.tolist() for name, tensor in unpack(part)}
+        unpacked = self.unpacker.unpack(info["parts"])
+        self.received |= {name: tensor.tolist() for name, tensor in unpacked}
 
     def finish_weight_update(self, version: int) -> float:
         self._enter("finish")

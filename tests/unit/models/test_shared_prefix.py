@@ -156,3 +156,21 @@ def test_no_tensor_of_all_tokens_by_vocabulary_is_made(policy):
             head, hidden, torch.zeros(rows, dtype=torch.long), chunk_logits=head.out_features * 10
         ).sum().backward()
     assert max(sizes) <= max(10 * head.out_features, hidden.numel(), head.weight.numel())
+
+
+def test_logprobs_and_their_gradient_are_those_of_log_softmax():
+    rng = torch.Generator().manual_seed(3)
+    head = torch.nn.Linear(16, 50)
+    hidden = torch.randn(11, 16, generator=rng, requires_grad=True)
+    targets = torch.randint(2, 50, (11,), generator=rng)
+    weights = torch.randn(11, generator=rng)
+    got = chunked_logprobs(
+        head, hidden, targets, forbidden_tokens=[0, 1], temperature=0.7, chunk_logits=200
+    )
+    got_grads = torch.autograd.grad((got * weights).sum(), [hidden, head.weight, head.bias])
+    logits = head(hidden) / 0.7
+    logits = logits.index_fill(1, torch.tensor([0, 1]), float("-inf"))
+    expected = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
+    grads = torch.autograd.grad((expected * weights).sum(), [hidden, head.weight, head.bias])
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(got_grads, grads)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.models.adapters import choose_trained
 from keomni_rl.models.family import find_family, read_config
-from keomni_rl.models.shared_prefix import PackedRows, attention_mask
+from keomni_rl.models.prefix_attention import use_prefix_attention
+from keomni_rl.models.shared_prefix import PackedRows
 from keomni_rl.planning.memory import (
     GIB,
     States,
@@ -106,12 +107,12 @@ def test_activations_are_those_that_autograd_keeps(network_folder, dtype, traine
     learner = LearnerConfig(trained=trained)
     family = find_family(network_folder)
     network = some_network(network_folder, dtype, learner)
+    use_prefix_attention(network.get_submodule(family.language_model))
     rows, workload = packed_row(network_folder, 10.0)
 
     def forward():
         embeds = family.embed(network, rows.ids_BS, rows.mels)
-        mask = attention_mask(rows.segments_BS, embeds.dtype)
-        return family.decode(network, embeds, mask, rows.positions_BS)
+        return family.decode(network, embeds, rows.layouts, rows.positions_BS)
 
     told = row_activations(model_shape(network_folder, learner), workload, dtype=dtype)
     assert told == pytest.approx(kept_bytes(network, forward), rel=TOLERANCE)
