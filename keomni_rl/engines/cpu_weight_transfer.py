@@ -74,7 +74,7 @@ class CpuWeightTransferEngine(WeightTransferEngine[CpuInitInfo, CpuUpdateInfo]):
     update_info_cls = CpuUpdateInfo
     _unpacker: Unpacker
 
-    def init_transfer_engine(self, init_info: CpuInitInfo) -> None:
+    def init_transfer_engine(self, init_info: CpuInitInfo) -> None:  # noqa: ARG002
         """Nobody to meet."""
         self._unpacker = Unpacker()
 

@@ -136,14 +136,14 @@ def _attend_completions(
     scaling: float | None,
 ) -> torch.Tensor:
     """Every completion as a row of its own, whose keys are the prompt's and its own."""
-    own = [_completions(of_row, layout) for of_row in (query, key, value)]
-    seen = [
-        torch.cat([of_row[:, : layout.prompt].expand(len(mine), -1, -1, -1), mine], dim=2)
-        for of_row, mine in ((key, own[1]), (value, own[2]))
-    ]
-    length = own[0].shape[2]
-    mask = causal_lower_right(length, layout.prompt + length)
-    found = scaled_dot_product_attention(own[0], *seen, attn_mask=mask, scale=scaling)
+    own = _completions(query, layout)
+    keys, values = (
+        torch.cat([of_row[:, : layout.prompt].expand(len(own), -1, -1, -1), mine], dim=2)
+        for of_row, mine in ((key, _completions(key, layout)), (value, _completions(value, layout)))
+    )
+    length = own.shape[2]
+    mask: Any = causal_lower_right(length, layout.prompt + length)
+    found = scaled_dot_product_attention(own, keys, values, attn_mask=mask, scale=scaling)
     found = found.transpose(0, 1)  # [H, G, T, D]
     if layout.is_even:
         return found.flatten(1, 2)

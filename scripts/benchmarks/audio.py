@@ -19,8 +19,9 @@ ROLES = {
     "LearnerActor": "learner",
     "ReferenceActor": "reference",
     "RolloutActor": "rollout",
-    "EngineCore": "rollout",
+    "VLLM::": "rollout",
     "AudioActor": "audio",
+    "keomni_rl.cli": "report",
 }
 """What a process's title has -> whose it is."""
 NEEDED = (
