@@ -10,9 +10,8 @@ from typing import Any
 
 import soundfile
 
-from benchmarks.workload import GROUP_SIZE, NUM_TOKENS, build_model, noise
+from benchmarks.workload import GROUP_SIZE, NUM_TOKENS, build_model, noise, question
 
-CHOICES = ("a dog", "a cat", "a siren", "a piano")
 GROUPS_PER_STEP = 8
 COLD_STEPS = 2
 """At the beginning of a training, which are not counted."""
@@ -25,15 +24,7 @@ def write_questions(folder: Path, number: int, *, seconds: float, rate_hz: int =
     for index in range(number):
         clip = folder / f"{index}.wav"
         soundfile.write(clip, noise(seconds, index, rate_hz), rate_hz)
-        rows.append(
-            {
-                "id": str(index),
-                "question": f"Which of the sounds is heard in recording {index}?",
-                "choices": CHOICES,
-                "answer": CHOICES[index % 4],
-                "audio": str(clip),
-            }
-        )
+        rows.append(question(index, str(clip)))
     file = folder / "questions.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file

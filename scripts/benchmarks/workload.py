@@ -30,7 +30,27 @@ AUDIO = {
     "output_dim": 512,
 }
 """About as small beside the language model as Qwen2.5-Omni-7B's audio tower is."""
-SENTENCES = ["What is heard in the recording? A dog, a cat, a siren or a piano."] * 20
+CHOICES = ("a dog", "a cat", "a siren", "a piano")
+
+
+def question(number: int, audio: str = "") -> dict[str, Any]:
+    """A row of a file of questions."""
+    return {
+        "id": str(number),
+        "question": f"Which of the sounds is heard in recording {number}?",
+        "choices": CHOICES,
+        "answer": CHOICES[number % len(CHOICES)],
+        "audio": audio,
+    }
+
+
+def prompt_text(number: int) -> str:
+    """That question as a training asks it."""
+    from keomni_rl.config.schema import PromptConfig
+    from keomni_rl.data.prompts import make_prompt
+    from keomni_rl.types import Question
+
+    return make_prompt(Question(**question(number)), PromptConfig()).text
 
 
 def build_model(folder: Path, *, vocabulary: int | None = None) -> Path:
@@ -45,7 +65,7 @@ def build_model(folder: Path, *, vocabulary: int | None = None) -> Path:
     from keomni_rl.models.layout import write_tensors
     from keomni_rl.models.tiny import build_tiny
 
-    build_tiny(folder, SENTENCES, seed=0)
+    build_tiny(folder, [prompt_text(number) for number in range(1000)], seed=0)
     file = folder / "config.json"
     config = json.loads(file.read_text())
     config["text_config"] |= TEXT | {
@@ -134,7 +154,7 @@ def _work(
     )
 
     clip = Clip(samples=samples, mel=log_mel(samples))
-    ids = family.prompt_ids(processor, SENTENCES[0], clip.mel.shape[1])
+    ids = family.prompt_ids(processor, prompt_text(number), clip.mel.shape[1])
     completions = tuple(
         Completion(
             token_ids=rng.integers(0, 250, NUM_TOKENS).astype(np.int32),
@@ -145,11 +165,10 @@ def _work(
         )
         for _ in range(GROUP_SIZE)
     )
-    question = Question(id=str(number), question="?", choices=("a", "b"), answer="a", audio="")
     rollout = RolloutGroup(
         group=Group(
             key=GroupKey("bench", number),
-            prompt=Prompt(question=question, text=""),
+            prompt=Prompt(question=Question(**question(number)), text=""),
             prompt_ids=np.asarray(ids, np.int32),
             completions=completions,
         ),
