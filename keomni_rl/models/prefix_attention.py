@@ -85,7 +85,7 @@ def prefix_attention(
         more: for transformers' own.
 
     Returns:
-        [B, S, H, D], zero where a row is padded.
+        [B, S, H, D]; what it is where a row is padded is of no use.
     """
     if attention_mask is None or isinstance(attention_mask, torch.Tensor):
         return sdpa_attention_forward(
@@ -93,6 +93,10 @@ def prefix_attention(
         )
     groups: int = module.num_key_value_groups  # type: ignore[assignment]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    if all(len(layout.completions) == 1 for layout in attention_mask):
+        # Ordinary sequences, whose padding comes last, where nothing looks.
+        found = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+        return found.transpose(1, 2).contiguous(), None
     rows = [
         _attend_row(query[row], key[row], value[row], layout, scaling)
         for row, layout in enumerate(attention_mask)
