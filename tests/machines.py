@@ -173,6 +173,12 @@ class Nodes:
 
 def several_nodes(mark: str) -> "Machines | Nodes":
     """Machines where this user may make them, otherwise nodes."""
-    trial = "ip netns add keomni-trial && ip netns delete keomni-trial"
+    name = f"{PREFIX}-trial"
+    inside = f"ip netns exec {name} unshare --pid --fork --mount --mount-proc"
+    trial = (
+        f"ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name} && "
+        f"ip link delete {name} && {inside} mount -t tmpfs none /dev/shm"
+    )
     done = subprocess.run(trial, shell=True, capture_output=True, check=False)
+    subprocess.run(f"ip netns delete {name}", shell=True, capture_output=True, check=False)
     return Nodes(mark) if done.returncode else Machines(mark)
