@@ -4,7 +4,6 @@ Groups are never older than max_staleness versions when they are trained on
 (`keomni_rl.driver.slots`); max_staleness 0 is synchronous GRPO.
 """
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -91,8 +90,6 @@ class Loop:
                 await self._evaluation.cancel()
 
     async def _train(self) -> None:
-        gc.collect()
-        gc.freeze()  # modules and tables stay: not to be looked through for every few groups
         await self._evaluate_if_due()
         self._slots.fill(self._run.version)
         while self._step < self._config.train.max_steps:
