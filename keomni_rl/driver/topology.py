@@ -103,12 +103,10 @@ async def start_run(config: RunConfig, state: RunState, checkpoint: Path | str |
         run.ready_s[role] = round(time.monotonic() - began, 2)
 
     starts = [noted(role, pool.wait_ready()) for role, pool in run.pools.items()]
-    learner = noted("learner", run.start_learner(state, checkpoint))
     if place.colocated:  # engines first: they look how much of their GPU is free
         await asyncio.gather(*starts)
-        await learner
-    else:
-        await asyncio.gather(learner, *starts)
+        starts = []
+    await asyncio.gather(noted("learner", run.start_learner(state, checkpoint)), *starts)
     await noted("weights", run.share_weights())
     if rollouts:
         rollouts.let_join()

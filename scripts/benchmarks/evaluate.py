@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bare import BareVllm
 from benchmarks.result import compared
 
 NUM_QUESTIONS = 1000
@@ -122,56 +122,18 @@ async def _start_bare(config: Any) -> Callable[[Any], Any]:
     return handle.run.remote
 
 
-class Bare:
-    """What a person would write with vLLM alone."""
-
-    def __init__(self, config: Any) -> None:
-        os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-        from vllm import LLM
-
-        from keomni_rl.driver.export import export_model
-        from keomni_rl.models.family import find_family
-
-        self._config = config
-        folder = Path(tempfile.mkdtemp()) / "full"
-        export_model(config.model.path, folder, layout="full")
-        self._family = find_family(folder)
-        self._processor = self._family.load_processor(folder)
-        self._llm = LLM(
-            model=str(folder),
-            dtype=config.model.dtype,
-            max_model_len=config.engine.max_model_len,
-            max_num_seqs=config.engine.max_num_seqs,
-            enforce_eager=True,
-            enable_chunked_prefill=False,
-            max_num_batched_tokens=8192,
-            limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
-            disable_log_stats=True,
-        )
-
-    def ready(self) -> None:
-        """Answer once the engine is up."""
+class Bare(BareVllm):
+    """Answers multiple-choice questions."""
 
     def run(self, questions: Any) -> float:
         """Seconds that all questions took."""
-        import soundfile
         from vllm import SamplingParams
 
         from keomni_rl.data.prompts import make_prompt
 
         started = time.monotonic()
-        requests = []
-        for question in questions:
-            text = make_prompt(question, self._config.prompt, is_evaluation=True).text
-            samples, rate_hz = soundfile.read(question.audio, dtype="float32")
-            requests.append(
-                {
-                    "prompt": self._family.chat_text(self._processor, text),
-                    "multi_modal_data": {"audio": [(samples, rate_hz)]},
-                }
-            )
+        prompts = [make_prompt(q, self.config.prompt, is_evaluation=True) for q in questions]
         sampling = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
-        answers = self._llm.generate(requests, sampling, use_tqdm=False)
+        answers = self.llm.generate(self.requests(prompts), sampling, use_tqdm=False)
         assert len(answers) == len(questions)
         return time.monotonic() - started

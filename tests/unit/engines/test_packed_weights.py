@@ -1,5 +1,6 @@
 """Shared memory between processes, and tensors in it."""
 
+import signal
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def test_a_source_that_yields_too_little_is_refused():
         packed().fill(TENSORS[:2])
 
 
-def test_another_process_reads_it_and_sees_what_is_written_next():
+def test_another_process_reads_it_sees_what_is_written_next_and_changes_nothing():
     buffer = SharedBuffer(4)
     buffer.bytes.fill_(5)
     program = (
@@ -60,7 +61,8 @@ def test_another_process_reads_it_and_sees_what_is_written_next():
         "print(found.tolist(), place(), flush=True)\n"
         "input()\n"
         f"[again] = buffers.open([{buffer.path!r}])\n"
-        "print(again.tolist(), again is found)\n"
+        "print(again.tolist(), again is found, flush=True)\n"
+        "again.fill_(9)\n"
     )
     reader = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -68,6 +70,8 @@ def test_another_process_reads_it_and_sees_what_is_written_next():
     assert reader.stdout.readline().strip() == f"[5, 5, 5, 5] {place()}"
     buffer.bytes.fill_(6)
     assert reader.communicate("\n")[0].strip() == "[6, 6, 6, 6] True"
+    assert reader.returncode == -signal.SIGSEGV  # it may not write
+    assert buffer.bytes.tolist() == [6] * 4
 
 
 def test_buffers_that_are_not_asked_for_again_are_let_go():
