@@ -43,17 +43,18 @@ trap 'kill -TERM "${cluster[@]}" 2>/dev/null; wait || true' EXIT
 
 attended=
 is_asked=false
-trap 'is_asked=true; kill -TERM $attended 2>/dev/null || true' USR1 TERM
+trap 'is_asked=true broken_off=true; kill -TERM $attended 2>/dev/null || true' USR1 TERM
 attend() { # attend COMMAND...: its exit code; being asked to leave, we ask it
     local code
     if $is_asked; then return 143; fi
     "$@" &
     attended=$!
     if $is_asked; then kill -TERM "$attended"; fi
-    while true; do # a signal breaks off `wait`
+    while true; do # a signal breaks off `wait`, whose code is then not the command's
+        broken_off=false
         code=0
         wait "$attended" || code=$?
-        if ! kill -0 "$attended" 2>/dev/null; then return "$code"; fi
+        if ! $broken_off; then return "$code"; fi
     done
 }
 has_joined() { # has_joined NODES: wait until the cluster has so many

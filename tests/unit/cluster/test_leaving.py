@@ -51,6 +51,7 @@ def install(folder: Path, programs: dict[str, str]) -> None:
 def slurm(folder: Path, nodes: int) -> subprocess.Popen[bytes]:
     env = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_CPUS_ON_NODE": "64"}
     env |= {"SLURM_JOB_NUM_NODES": str(nodes), "VIRTUAL_ENV": str(folder)}
+    env |= {"BASH_ENV": str(folder / "bash_env")}
     return subprocess.Popen(
         ["bash", CLUSTER / "slurm.sh", *WORDS], cwd=folder, env=env | {"PATH": os.environ["PATH"]}
     )
@@ -96,8 +97,13 @@ def test_a_slurm_cluster_has_a_token_and_no_command_line_shows_it(folder):
     assert "hidden" not in (folder / "srun").read_text()
 
 
+SLOW_TO_ASK = """kill() { builtin kill "$@" && /bin/sleep 0.2; }"""  # it has left by then
+
+
+@pytest.mark.parametrize("kill", ["", SLOW_TO_ASK], ids=["at once", "slow"])
 @pytest.mark.parametrize("sent", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_slurm_job_that_must_leave_keeps_what_it_has_and_is_queued_again(folder, sent):
+def test_a_slurm_job_that_must_leave_keeps_what_it_has_and_is_queued_again(folder, sent, kill):
+    (folder / "bash_env").write_text(kill)
     job = slurm(folder, nodes=2)
     wait_for(folder / "started", job)
     job.send_signal(sent)
@@ -106,7 +112,9 @@ def test_a_slurm_job_that_must_leave_keeps_what_it_has_and_is_queued_again(folde
     assert (folder / "scontrol").read_text() == "requeue 7\n"
 
 
-def test_a_slurm_job_that_must_leave_while_its_nodes_join_trains_nothing(folder):
+@pytest.mark.parametrize("kill", ["", SLOW_TO_ASK], ids=["at once", "slow"])
+def test_a_slurm_job_that_must_leave_while_its_nodes_join_trains_nothing(folder, kill):
+    (folder / "bash_env").write_text(kill)
     wait = (
         'case "$2" in *is_initialized*) touch joining; exec /bin/sleep 1000;; *) echo 12345;; esac'
     )
