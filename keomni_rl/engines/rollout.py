@@ -78,7 +78,7 @@ class RolloutEngine:
                 dtype=spec.dtype,
                 trust_remote_code=False,
                 tensor_parallel_size=max(1, spec.tensor_parallel),
-                distributed_executor_backend="mp" if spec.tensor_parallel > 1 else "uni",
+                distributed_executor_backend=_executor(spec),
                 max_model_len=spec.max_model_len,
                 max_num_seqs=spec.max_num_seqs,
                 gpu_memory_utilization=spec.gpu_memory_utilization,
@@ -94,6 +94,8 @@ class RolloutEngine:
                 # is one request, so nothing is prepared twice without it.
                 mm_processor_cache_gb=0,
                 enable_prefix_caching=True,
+                # Only whole blocks of a prompt are shared by its completions; 128 is usual on CPU.
+                block_size=32 if on_cpu else None,
                 weight_transfer_config=WeightTransferConfig(backend=spec.backend),
                 worker_extension_cls=WORKER_EXTENSION,
                 # Of the distribution really sampled from: after temperature and forbidden tokens.
@@ -273,6 +275,17 @@ class RolloutEngine:
         # Its finalizer does it again, when the interpreter has lost what that takes.
         self._engine.shutdown = lambda: None
         self._folder.cleanup()
+
+
+def _executor(spec: EngineSpec) -> Any:
+    """How the engine runs the model: in its own process where it is one.
+
+    On CPU vLLM turns ``uni`` into ``mp``, for binding threads to cores, which we do not; there one
+    process spins on a core for as long as the other computes, and that one for a second more.
+    """
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    return "mp" if spec.tensor_parallel > 1 else UniProcExecutor
 
 
 @contextmanager

@@ -19,6 +19,7 @@ class BareVllm:
         os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
         from vllm import LLM
+        from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
         from keomni_rl.driver.export import export_model
         from keomni_rl.models.family import find_family
@@ -33,6 +34,8 @@ class BareVllm:
             dtype=config.model.dtype,
             max_model_len=config.engine.max_model_len,
             max_num_seqs=config.engine.max_num_seqs,
+            distributed_executor_backend=UniProcExecutor,
+            block_size=32,
             enforce_eager=True,
             enable_chunked_prefill=False,
             max_num_batched_tokens=8192,

@@ -38,7 +38,7 @@ def evaluate(repetitions: int) -> dict[str, Any]:
             ours, theirs = asyncio.run(_evaluate(model, files, root))
         finally:
             ray.shutdown()
-    return compared("evaluate", "bare LLM.generate", "questions/s", 0.95, ours, theirs)
+    return compared("evaluate", "bare LLM.generate", "questions/s", 0.97, ours, theirs)
 
 
 def _one_second_questions(folder: Path, *, seed: int) -> Path:
