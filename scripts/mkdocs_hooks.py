@@ -11,17 +11,28 @@ from typer.main import get_command
 
 from keomni_rl.cli.app import app
 
+INTRODUCTION = """# Commands
+
+`keomni-rl COMMAND --help` says the same. A mistake is one message and exit code 2; `--debug` shows
+the traceback.
+
+"""
 EXAMPLES = re.compile(r"^Examples?:\n((?:    .*\n?)+)", re.MULTILINE)
 """In the help of a command; indented below."""
+HELP = "* `--help`: Show this message and exit.\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add reference/commands.md."""
-    files.append(File.generated(config, "reference/commands.md", content=_commands()))
+    files.append(File.generated(config, "reference/commands.md", content=commands_page()))
     return files
 
 
-def _commands() -> str:
+def commands_page() -> str:
+    """Markdown with a section for each command; its examples are a block."""
     command = get_command(app)
-    text = get_docs_for_click(obj=command, ctx=Context(command), name="keomni-rl", title="Commands")
-    return EXAMPLES.sub(lambda found: f"```bash\n{dedent(found[1]).rstrip()}\n```\n", text)
+    text = get_docs_for_click(obj=command, ctx=Context(command), name="keomni-rl")
+    sections = text[text.index("\n## ") :].replace(HELP, "")
+    return INTRODUCTION + EXAMPLES.sub(
+        lambda found: f"```bash\n{dedent(found[1]).rstrip()}\n```\n", sections
+    )

@@ -5,17 +5,20 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from keomni_rl.cli.app import app
 from keomni_rl.config import RunConfig, load_config
+from scripts.mkdocs_hooks import commands_page
 from tests.command_lines import ROOT, SCHEMAS, after_program, joined, parsed
 from tests.unit.docs.pages import PAGES, README, Block, blocks, inline_code, name
 
-SHELL = ("", "bash", "console")
-FOREIGN = ("ray", "git", "pip", "pre-commit", ".", "cd", "export")
+SHELLS = ("bash", "console")
+LANGUAGES = {*SHELLS, "python", "yaml", "json", "text"}
+FOREIGN = ("ray", "pre-commit", ".")
 """Programs of others, whose words are theirs to check."""
-BASE = "configs/ke_omni_r_7b.yaml"
-"""What a YAML block that is no whole configuration is laid over."""
+BASES = {"train": "configs/ke_omni_r_7b.yaml", "evaluate": "configs/mmau_eval.yaml"}
+"""What settings are laid over that are no whole configuration: of a run that is resumed, of a block."""
 
 
 def lines(block: Block) -> list[str]:
@@ -27,18 +30,7 @@ def lines(block: Block) -> list[str]:
 
 
 def shell_lines(page: Path) -> list[str]:
-    return [
-        line
-        for block in blocks(page)
-        if block.language in SHELL and not is_data(block)
-        for line in lines(block)
-    ]
-
-
-def is_data(block: Block) -> bool:
-    """A block without a language may show a file or an output."""
-    first = block.text.lstrip()
-    return block.language == "" and not first.startswith(("bash ", "keomni-rl ", "ray ", "python "))
+    return [line for block in blocks(page) if block.language in SHELLS for line in lines(block)]
 
 
 def typed_inline(page: Path) -> list[str]:
@@ -75,17 +67,12 @@ def test_commands_are_ones_that_there_are(page):
 
 def _check_command(words: list[str], line: str) -> None:
     if len(words) == 1 and not words[0].startswith("-"):
-        assert words[0] in known_commands(), line  # named in a text
+        assert words[0] in get_command(app).commands, line  # named in a text
         return
     command, given = parsed(words)
-    if command in SCHEMAS and given["words"] and not given.get("resume"):
-        load_config(SCHEMAS[command], given["words"])
-
-
-def known_commands() -> set[str]:
-    from typer.main import get_command
-
-    return set(get_command(app).commands)
+    if command in SCHEMAS and given["words"]:
+        resumed = [BASES[command]] if given.get("resume") else []
+        load_config(SCHEMAS[command], [*resumed, *given["words"]])
 
 
 def _check_script(words: list[str], line: str) -> None:
@@ -96,31 +83,42 @@ def _check_script(words: list[str], line: str) -> None:
         assert program in FOREIGN, line
 
 
+def test_every_block_says_what_it_is(page):
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
 def test_settings_are_ones_that_there_are(page):
     for block in blocks(page):
         if block.language == "yaml":
             Path("block.yaml").write_text(block.text)
-            is_whole = "run_dir:" in block.text
-            load_config(RunConfig, ["block.yaml"] if is_whole else [BASE, "block.yaml"])
+            base = [] if "run_dir:" in block.text else [BASES["train"]]
+            load_config(RunConfig, [*base, "block.yaml"])
+
+
+def test_examples_in_the_help_are_commands_that_there_are(tmp_path):
+    page = tmp_path / "commands.md"
+    page.write_text(commands_page())
+    examples = [line for b in blocks(page) if b.language == "bash" for line in lines(b)]
+    assert len(examples) >= 20
+    for line in examples:
+        parsed(after_program(line))
 
 
 @pytest.mark.parametrize(
-    ("text", "trouble"),
+    ("text", "told"),
     [
-        ("```bash\nkeomni-rl traine mine.yaml\n```\n", KeyError),
-        ("```bash\nkeomni-rl train mine.yaml --chek\n```\n", Exception),
-        ("```bash\nkeomni-rl train nowhere.yaml\n```\n", ValueError),
-        (
-            "```bash\nkeomni-rl train configs/ke_omni_r_7b.yaml learner.learning_rate=1\n```\n",
-            ValueError,
-        ),
-        ("```bash\nbash scripts/nowhere.sh\n```\n", AssertionError),
-        ("Type `keomni-rl train --fast`.\n", Exception),
+        ("```bash\nkeomni-rl traine configs/r1_aqa.yaml\n```\n", "traine"),
+        ("```bash\nkeomni-rl train configs/r1_aqa.yaml --chek\n```\n", "No such option"),
+        ("```bash\nkeomni-rl train nowhere.yaml\n```\n", "no such configuration file"),
+        ("```bash\nkeomni-rl train configs/r1_aqa.yaml learner.rate=1\n```\n", "unknown .*rate"),
+        ("```bash\nkeomni-rl train --resume runs/a learner.rate=1\n```\n", "unknown .*rate"),
+        ("```bash\nbash scripts/nowhere.sh\n```\n", "nowhere"),
+        ("Type `keomni-rl train --fast`.\n", "No such option"),
     ],
 )
-def test_what_does_not_exist_is_found_out(text, trouble, tmp_path, monkeypatch):
+def test_what_does_not_exist_is_found_out(text, told, tmp_path, monkeypatch):
     os.symlink(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.md").write_text(text)
-    with pytest.raises(trouble):
+    with pytest.raises(Exception, match=told):
         test_commands_are_ones_that_there_are(tmp_path / "page.md")
