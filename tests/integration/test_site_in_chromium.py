@@ -66,7 +66,7 @@ def test_every_page_opens_and_fits_a_phone(site, page):
 
 def test_search_works_from_disk(site, page):
     page.goto(f"file://{site}/index.html")
-    page.locator(".md-search__input").fill("max_staleness")
+    page.locator(".md-search__input").press_sequentially("max_staleness")
     expect(page.locator(".md-search-result__item").first).to_be_visible()
     found = page.locator(".md-search-result__item h1").all_inner_texts()
     assert "Configuration" in found
