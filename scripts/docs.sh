@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 export PATH=${VIRTUAL_ENV:-$PWD/.venv}/bin:$PATH NO_MKDOCS_2_WARNING=1
-mkdocs --quiet build --config-file .mkdocs.yml "$@"
+mkdocs build --config-file .mkdocs.yml "$@"
