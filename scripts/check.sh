@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types, floors.
+# Lint, format, types, floors, and that the documentation builds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -8,3 +8,4 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
+bash scripts/docs.sh

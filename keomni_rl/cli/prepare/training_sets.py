@@ -82,7 +82,7 @@ def musicbench(
 
     Examples:
         keomni-rl prepare musicbench MusicBench_train.json --audio mb --out mb/train.jsonl
-        keomni-rl prepare musicbench MusicBench_train.json --audio mb --out mb/key.jsonl
+        keomni-rl prepare musicbench MusicBench_train.json --audio mb --out mb/key.jsonl \\
             --kinds key --min-keyprob 0.8 --sample 5000
     """
     from keomni_rl.data.prepare.musicbench import KIND_KEY, convert_compat, convert_musicbench

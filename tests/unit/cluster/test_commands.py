@@ -5,13 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from keomni_rl.cli.app import app
-from keomni_rl.config import EvaluateConfig, RunConfig, load_config
+from keomni_rl.config import RunConfig, load_config
+from tests.command_lines import SCHEMAS, parsed
 from tests.unit.cluster.files import CLUSTER, IN_IMAGE, ROOT, ray_cluster, read
-
-SCHEMAS = {"train": RunConfig, "evaluate": EvaluateConfig}
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +30,6 @@ def all_commands() -> list[list[str]]:
     found = shlex.split(read("kuberay/rayjob.yaml")["spec"]["entrypoint"])[1:]
     texts = [(CLUSTER / name).read_text() for name in ("README.md", "slurm.sh")]
     return [found, *(words for text in texts for words in commands(text))]
-
-
-def parsed(words: list[str]):
-    """The command that is named and the values of its parameters."""
-    command = get_command(app)
-    while hasattr(command, "commands"):
-        command, words = command.commands[words[0]], words[1:]
-    return command.name, command.make_context(command.name, list(words)).params
 
 
 @pytest.mark.parametrize("words", all_commands(), ids=" ".join)
