@@ -3,9 +3,10 @@
     python scripts/bench.py NAME... [--repetitions 5] [--out FILE.json]
     python scripts/bench.py rates mine.yaml [key=value ...] [--out rates.json]
 
-NAME is ``all`` or some of those below, each in a module of its own in ``benchmarks/``. A figure is
-a ratio; absolute times depend on the machine and are kept in the JSON. ``rates`` is no comparison:
-it measures each role of a configuration, for ``keomni-rl plan --rates``.
+NAME is one of those below, each in a module of its own in ``benchmarks/``; ``all`` is all but
+``plan``, which holds predictions against trainings and compares no ways of working. A figure is a
+ratio; absolute times depend on the machine and are kept in the JSON. ``rates`` is no comparison: it
+measures each role of a configuration, for ``keomni-rl plan --rates``.
 """
 
 import argparse
@@ -70,7 +71,8 @@ def main() -> None:
     if asked.words[0] == "rates":
         write_measured(asked.words[1:], asked.repetitions, asked.out or Path("rates.json"))
         return
-    names = list(BENCHMARKS) if asked.words == ["all"] else asked.words
+    compared = [name for name in BENCHMARKS if name != "plan"]
+    names = compared if asked.words == ["all"] else asked.words
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)} and all")
     results = []

@@ -11,12 +11,12 @@ from typing import Any
 from benchmarks.bare import BareVllm
 from benchmarks.result import compared
 
-NUM_QUESTIONS = 1000
+NUM_QUESTIONS = 400
 NEW_TOKENS = 40
 
 
 def evaluate(repetitions: int) -> dict[str, Any]:
-    """1,000 multiple-choice questions on clips of 1 s: our pool of one against ``LLM.generate``.
+    """400 multiple-choice questions on clips of 1 s: our pool of one against ``LLM.generate``.
 
     Both decode every clip, use the same engine settings and both cores, and answer greedily; the
     engines are up before the clock starts. Every repetition has clips of its own, since engines

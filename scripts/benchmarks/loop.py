@@ -17,26 +17,23 @@ from benchmarks.workload import GROUP_SIZE, NUM_TOKENS, Work, make_work
 
 GOAL = 3.5
 SECONDS = 10.0
-STEPS_OF_A_ROUND = 4
 
 
 def loop(repetitions: int) -> dict[str, Any]:
     """Completions trained on a second, 8 prompts of 10 s by 8 completions of 64 tokens, float32.
 
     Both sample, compare with a reference, and take an optimizer step, on the same two cores; what
-    each does before its first step does not count.
+    each does before its first step does not count. A repetition is a step; ours are all taken
+    before the other's, for both want all of the machine.
     """
-    ours: list[float] = []
-    theirs: list[float] = []
     completions = GROUPS_PER_STEP * GROUP_SIZE
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for number in range(max(1, repetitions // 2)):
-            run_dir = root / f"run-{number}"
-            train(words(root, run_dir, f"train.max_steps={COLD_STEPS + STEPS_OF_A_ROUND}"))
-            lines = steps_of(run_dir)
-            ours += [completions / line["time/step_s"] for line in lines]
-            theirs += [completions / s for s in in_fresh_process(trainer_steps, root / "model", 2)]
+        train(words(root, root / "run", f"train.max_steps={COLD_STEPS + repetitions}"))
+        lines = steps_of(root / "run")
+        taken = in_fresh_process(trainer_steps, root / "model", repetitions)
+    ours = [completions / line["time/step_s"] for line in lines]
+    theirs = [completions / seconds for seconds in taken]
     parts = {
         name: statistics.median(line[f"time/{name}_s"] for line in lines)
         for name in ("wait", "learner", "publish", "rest")
@@ -47,12 +44,12 @@ def loop(repetitions: int) -> dict[str, Any]:
 
 
 def trainer_steps(model: Path, number: int) -> list[float]:
-    """Seconds of some steps of the plain loop, after one to warm up; in a process of its own."""
+    """Seconds of some steps of the plain loop, after one over one group; in its own process."""
     policy, reference = Padded(model, "float32"), Padded(model, "float32")
     optimizer = torch.optim.AdamW(policy.network.parameters(), lr=1e-6)
     taken = []
-    for step in range(number + 1):
-        works = make_work(model, [SECONDS] * GROUPS_PER_STEP, seed=step)
+    for step, num_groups in enumerate([1] + [GROUPS_PER_STEP] * number):
+        works = make_work(model, [SECONDS] * num_groups, seed=step)
         started = time.monotonic()
         for work in works:
             _sample(policy, work)
