@@ -99,7 +99,7 @@ function browse({rows, noun, filters, comparisons, prepare, texts, address, summ
   // Events.
   form.addEventListener("input", apply);
   form.addEventListener("submit", event => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(apply));
+  form.querySelector("[type=reset]").addEventListener("click", () => setTimeout(apply));
   window.addEventListener("hashchange", goToAddress);
   document.querySelectorAll(".pager").forEach((pager, number) => {
     pager.querySelector(".previous").addEventListener("click", () => turn(-1, number));
