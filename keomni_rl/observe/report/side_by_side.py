@@ -1,4 +1,4 @@
-"""The page of several runs side by side: the table of methods and the curves of all."""
+"""The page of several runs side by side: table of methods, settings that differ, common curves."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
