@@ -12,7 +12,7 @@ from keomni_rl.data.mmau import find_version, read_mmau, write_predictions
 from keomni_rl.data.synthetic import generate
 from keomni_rl.evaluation.summary import summarise, write_summary
 from keomni_rl.evaluation.verdict import extract_answer
-from keomni_rl.observe.sinks import MetricsWriter, write_rollouts
+from keomni_rl.observe.sinks import MetricsWriter, write_event, write_rollouts
 from keomni_rl.types import (
     Completion,
     FinishReason,
@@ -69,22 +69,46 @@ def write_evaluation(
     return folder
 
 
-def write_run(folder: Path, file: Path, steps: int, answers: Sequence[Answer], *words: str) -> Path:
-    """The folder of ``keomni-rl train``: an evaluation for each of ``answers``, first to last."""
+def write_run(
+    folder: Path,
+    file: Path,
+    steps: int,
+    answers: Sequence[Answer],
+    *words: str,
+    done: int | None = None,
+    groups: int = 1,
+) -> Path:
+    """The folder of ``keomni-rl train``.
+
+    Args:
+        folder: to make.
+        file: questions to train on and to evaluate.
+        steps: of the whole run.
+        answers: an evaluation for each, first to last.
+        words: of the configuration.
+        done: steps done so far, of a run that is not at its end.
+        groups: kept of each step.
+    """
     folder.mkdir(parents=True)
     fixed = [f"run_dir={folder}", f"evaluation.file={file}", "model.path=models/tiny"]
     fixed += [f"data.train=[{file}]", f"train.max_steps={steps}"]
     config = load_config(RunConfig, [*fixed, *words])
     (folder / "config.yaml").write_text(to_yaml(config))
-    _write_metrics(folder, config, steps)
+    write_event(folder, "start", step=0)
+    _write_metrics(folder, config, steps, steps if done is None else done)
     if config.algo.kind == "grpo":
-        for step in range(1, steps + 1):
-            write_rollouts(folder, step, [_rollout(read_mmau(file)[0], step)])
+        questions = read_mmau(file)
+        for step in range(1, (steps if done is None else done) + 1):
+            places = range((step - 1) * groups, step * groups)
+            kept = [_rollout(questions[n % len(questions)], step, n) for n in places]
+            write_rollouts(folder, step, kept)
     for number, answer in enumerate(answers):
         version = round(number * steps / max(1, len(answers) - 1))
         inner = folder / "evaluation" / f"step_{version:06d}"
         inner.mkdir(parents=True)
         _answer(inner, config, answer, version=version, is_finished=True)
+    if done is None:
+        write_event(folder, "end", step=steps)
     return folder
 
 
@@ -122,12 +146,13 @@ def _answer(folder, config, answer: Answer, *, version: int | None, is_finished:
     write_summary(folder / "summary.json", summary)
 
 
-def _write_metrics(folder: Path, config: RunConfig, steps: int) -> None:
+def _write_metrics(folder: Path, config: RunConfig, steps: int, done: int) -> None:
     writer = MetricsWriter(folder, tensorboard=False)
-    for step in range(1, steps + 1):
+    for step in range(1, done + 1):
         share = step / steps
         metrics = {"rollout/completion_tokens_mean": 20 - 5 * share, "learner/grad_norm": 1.0}
         metrics |= {"rollout/tokens_per_s": 600.0 + step, "time/wait_s": 0.4, "time/learner_s": 0.8}
+        metrics |= {"time/publish_s": 0.1, "time/rest_s": 0.3, "time/step_s": 1.6}
         if config.algo.kind == "grpo":
             metrics |= {"reward/mean": 1 + 2 * share, "reward/accuracy_mean": share**0.5}
             metrics |= {"reward/format_mean": 1.0, "reward/std": 0.5, "kl/ref_mean": 0.1 * share}
@@ -137,8 +162,10 @@ def _write_metrics(folder: Path, config: RunConfig, steps: int) -> None:
     writer.close()
 
 
-def _rollout(question: Question, step: int) -> RolloutGroup:
-    texts = [thought(choice) for choice in question.choices]
+def _rollout(question: Question, step: int, index: int) -> RolloutGroup:
+    """One completion for each choice; of every third group all are right."""
+    said = [question.answer if index % 3 == 2 else choice for choice in question.choices]
+    texts = [thought(answer) for answer in said]
     completions = tuple(
         Completion(
             token_ids=np.arange(12, dtype=np.int32),
@@ -149,9 +176,9 @@ def _rollout(question: Question, step: int) -> RolloutGroup:
         )
         for text in texts
     )
-    rewards = [float(choice == question.answer) for choice in question.choices]
+    rewards = [float(answer == question.answer) for answer in said]
     group = Group(
-        key=GroupKey("run", step),
+        key=GroupKey("run", index),
         prompt=Prompt(question=question, text=question.question),
         prompt_ids=np.arange(30, dtype=np.int32),
         completions=completions,

@@ -32,16 +32,17 @@ def report(
 ) -> None:
     """Write one page that opens without network: of a run, an evaluation, or several together.
 
-    Of a training run: results, curves, sampled rollouts.
+    Of a training run, at its end or under way: results, curves, every kept group of rollouts.
 
     Of an evaluation, or of evaluation/step_000100 in a run: every question with its sound.
 
     Of two evaluations: whether they differ, question by question.
 
-    Of several runs and evaluations: a table of methods.
+    Of several runs and evaluations: a table of methods, the settings that differ, common curves.
 
     Examples:
         keomni-rl report runs/demo
+        keomni-rl report runs/a runs/b --out side_by_side.html
         keomni-rl report runs/mmau --audio wrong
         keomni-rl report s3://bucket/demo
         keomni-rl report runs/after runs/before --out difference.html

@@ -21,7 +21,7 @@ from keomni_rl.observe.report.questions import (
     paired_outcomes,
     question_rows,
 )
-from keomni_rl.observe.report.sounds import Embedding, Sounds, embed_sounds
+from keomni_rl.observe.report.sounds import Embedding, Sounds, embed_sounds, sound_notes
 
 
 def evaluation_page(run: EvaluationRun, embedding: Embedding) -> Page:
@@ -79,13 +79,13 @@ def _page(
         settings=evaluation_settings(runs[0]) if len(runs) == 1 else [],
         figures=_figures(runs, names, places),
         sounds=sounds,
-        notes=[*notes, *_sound_notes(sounds, embedding)],
+        notes=[*notes, *sound_notes(sounds, embedding)],
         content={
             "names": names,
             "summaries": summaries,
             "beside": beside_rows(summaries),
             "settings": [evaluation_settings(run) for run in runs],
-            "outcomes": outcome_counts(questions, outcomes),
+            "outcomes": outcome_counts((q.outcomes for q in questions), outcomes),
             "places": places,
             "data": {"names": names, "words": OUTCOMES, "questions": rows},
             **content,
@@ -141,18 +141,6 @@ def _sounds(
         if answered.is_wrong is is_wrong and answered.question.id in clips
     ]
     return embed_sounds(paths, embedding.limit_mb)
-
-
-def _sound_notes(sounds: Sounds, embedding: Embedding) -> list[str]:
-    held = f"{len(sounds.clips)} clips are in this page ({sounds.megabytes:.1f} MB of it)"
-    if sounds.left_out:
-        return [
-            f"{held}, those of wrong answers first; {sounds.left_out} more would go beyond "
-            f"{embedding.limit_mb:g} MB (--audio-mb)."
-        ]
-    if embedding.audio == "wrong":
-        return [f"{held}, of wrong answers only (--audio wrong)."]
-    return ["No clips are in this page (--audio none)."] if embedding.audio == "none" else []
 
 
 def _places(questions: Sequence[Answered]) -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 """What a folder is, a training run or an evaluation, and what a training run's holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +10,7 @@ from keomni_rl.evaluation.summary import Summary, read_summary
 from keomni_rl.observe.report.evaluations import EvaluationRun, read_evaluation
 from keomni_rl.observe.sinks import read_lines
 
-T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", RunConfig, EvaluateConfig)
-MAX_GROUPS = 24
-"""Groups shown, taken evenly over training."""
 NO_CONFIG = ("There is no config.yaml: settings are left out.",)
 OF_A_RUN = ("metrics.jsonl", "events.jsonl", "rollouts", "evaluation", "checkpoints")
 OF_AN_EVALUATION = ("predictions.jsonl", "predictions.json", "summary.json")
@@ -31,8 +27,8 @@ class TrainingRun:
     metrics: list[dict[str, Any]]
     evaluations: list[Summary]
     """By policy version, where they have ended."""
-    rollouts: list[dict[str, Any]]
-    """At most `MAX_GROUPS`."""
+    is_ended: bool
+    """Whether its last start came to the last step."""
     notes: tuple[str, ...]
     """What a reader should know."""
 
@@ -64,29 +60,16 @@ def read_folder(folder: Path) -> TrainingRun | EvaluationRun:
     )
 
 
-def spaced(items: Sequence[T], most: int) -> list[T]:
-    """At most so many items, evenly over the sequence, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
-
-
 def _training_run(folder: Path, config: RunConfig | None, notes: tuple[str, ...]) -> TrainingRun:
     summaries = sorted((folder / "evaluation").glob("step_*/summary.json"))
-    files = sorted((folder / "rollouts").glob("step_[0-9]*.jsonl"))
-    steps = [(f.stem.removeprefix("step_"), f) for f in files]
-    rollouts = [
-        {"step": int(step), **group}
-        for step, file in spaced([(s, f) for s, f in steps if s.isdecimal()], MAX_GROUPS)
-        for group in read_lines(file)
-    ]
+    events = read_lines(folder / "events.jsonl")
     return TrainingRun(
         folder=folder,
         name=folder.resolve().name,
         config=config,
         metrics=read_lines(folder / "metrics.jsonl"),
         evaluations=[read_summary(file) for file in summaries],
-        rollouts=spaced(rollouts, MAX_GROUPS),
+        is_ended=[e["event"] for e in events if e.get("event") in ("start", "end")][-1:] == ["end"],
         notes=notes,
     )
 

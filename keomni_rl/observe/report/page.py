@@ -53,7 +53,6 @@ def write_page(page: Page, path: Path) -> None:
     text = environment.get_template(page.template).render(
         page=page,
         nonce=secrets.token_urlsafe(12),
-        clip_ids={clip: f"clip-{number}" for number, clip in enumerate(page.sounds.clips)},
         plotly=Markup(get_plotlyjs()) if page.figures else None,
         **page.content,
     )

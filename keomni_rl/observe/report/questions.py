@@ -4,7 +4,7 @@ The page's script makes elements of it, a screenful at a time.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +59,10 @@ def answered_questions(runs: Sequence[EvaluationRun]) -> list[Answered]:
 
 
 def outcome_counts(
-    questions: Sequence[Answered], words: Mapping[str, str]
+    outcomes: Iterable[Sequence[str]], words: Mapping[str, str]
 ) -> list[tuple[str, str, int]]:
     """Key, words and number of the outcomes that occur."""
-    counts = Counter(key for question in questions for key in question.outcomes)
+    counts = Counter(key for of_one in outcomes for key in of_one)
     return [(key, text, counts[key]) for key, text in words.items() if counts[key]]
 
 
@@ -90,10 +90,8 @@ def question_rows(
         sounds: clips in the page; they are named by their place there.
         audio: which of them were asked for.
     """
-    places = {path: f"clip-{number}" for number, path in enumerate(sounds.clips)}
     for answered in questions:
         question = answered.question
-        path = clips.get(question.id, "")
         gold = (question.answer or "").strip()
         yield {
             "id": question.id,
@@ -104,17 +102,10 @@ def question_rows(
             "task": question.extra["task"],
             "difficulty": question.extra["difficulty"],
             "sub_category": question.extra["sub-category"],
-            "clip": places.get(path),
-            "silent": None if path in places else _why_silent(path, sounds, audio),
+            **sounds.shown(clips.get(question.id, ""), audio),
             "outcomes": answered.outcomes,
             "said": answered.said,
         }
-
-
-def _why_silent(path: str, sounds: Sounds, audio: str) -> str:
-    if path in sounds.problems:
-        return sounds.problems[path]
-    return f"left out by --audio {audio}" if path and audio != "all" else "its file is not known"
 
 
 def _said(question: Question, run: EvaluationRun, *, is_right: bool | None) -> dict[str, Any]:
@@ -140,7 +131,7 @@ def _said(question: Question, run: EvaluationRun, *, is_right: bool | None) -> d
         "think": think,
         "think_words": num_think_words(prediction.model_output_raw),
         "output": prediction.model_output,
-        "raw": prediction.model_output_raw if _has_more(prediction, think, answer) else None,
+        "raw": whole_if_more(prediction.model_output_raw, think, answer, prediction.model_output),
         "tokens": prediction.num_tokens or None,
         "error": prediction.error,
         "samples": _samples(question, prediction),
@@ -151,11 +142,18 @@ def _wants_tags(run: EvaluationRun) -> bool:
     return run.summary is not None and run.summary.no_answer is not None
 
 
-def _has_more(prediction: Prediction, think: str, answer: str | None) -> bool:
-    """Whether a completion holds more than its think and its answer."""
+def whole_if_more(whole: str, think: str, answer: str | None, output: str) -> str | None:
+    """A completion that holds more than its think and its answer; else None.
+
+    Args:
+        whole: its text.
+        think: "" without one.
+        answer: between its tags, if it has them.
+        output: what counts as its answer.
+    """
     shown = [f"{THINK[0]}{think}{THINK[1]}"] if think else []
-    shown += [prediction.model_output if answer is None else f"{ANSWER[0]}{answer}{ANSWER[1]}"]
-    return "".join(prediction.model_output_raw.split()) != "".join("".join(shown).split())
+    shown += [output if answer is None else f"{ANSWER[0]}{answer}{ANSWER[1]}"]
+    return whole if "".join(whole.split()) != "".join("".join(shown).split()) else None
 
 
 def _samples(question: Question, prediction: Prediction) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import soundfile
@@ -47,6 +48,24 @@ class Sounds:
         """Of the page, that the clips take."""
         return sum(map(len, self.clips.values())) / MB
 
+    @cached_property
+    def ids(self) -> dict[str, str]:
+        """Path -> id of the page's element that holds the clip."""
+        return {path: f"clip-{number}" for number, path in enumerate(self.clips)}
+
+    def shown(self, path: str, audio: str) -> dict[str, str | None]:
+        """What a row of the page says of a clip: the element that holds it, or why there is none.
+
+        Args:
+            path: of the clip; "" where it is not known.
+            audio: which clips were asked for.
+        """
+        if path in self.ids:
+            return {"clip": self.ids[path], "silent": None}
+        unknown = "its file is not known"
+        left_out = f"left out by --audio {audio}" if path and audio != "all" else unknown
+        return {"clip": None, "silent": self.problems.get(path, left_out)}
+
 
 def embed_sounds(paths: Iterable[str], limit_mb: float) -> Sounds:
     """Encode clips until the page is full.
@@ -69,6 +88,19 @@ def embed_sounds(paths: Iterable[str], limit_mb: float) -> Sounds:
                 _leave_out(sounds, wanted, limit_mb)
                 break
     return sounds
+
+
+def sound_notes(sounds: Sounds, embedding: Embedding) -> list[str]:
+    """What a reader should know of clips that are not in the page."""
+    held = f"{len(sounds.clips):,} clips are in this page ({sounds.megabytes:.1f} MB of it)"
+    if sounds.left_out:
+        return [
+            f"{held}, those of wrong answers first; {sounds.left_out:,} more would go beyond "
+            f"{embedding.limit_mb:g} MB (--audio-mb)."
+        ]
+    if embedding.audio == "wrong":
+        return [f"{held}, of wrong answers only (--audio wrong)."]
+    return ["No clips are in this page (--audio none)."] if embedding.audio == "none" else []
 
 
 def _leave_out(sounds: Sounds, wanted: Sequence[str], limit_mb: float) -> None:

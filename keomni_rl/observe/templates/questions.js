@@ -1,22 +1,8 @@
-// The list of questions: filtered, ordered, one page of it at a time. A question's body and its
-// player are made when it is opened. All texts become text nodes, whatever a model said.
+// The questions of one evaluation or two: what the list of them shows, and a question that is opened.
 (() => {
-  const PAGE_SIZE = 25;
-  const FIELDS = ["task", "difficulty", "sub_category"];
   const data = JSON.parse(document.getElementById("questions-data").textContent);
   const isPair = data.names.length === 2;
-  const control = name => document.getElementById(name);
-  const form = control("filters"), list = control("list");
-  let shown = data.questions, page = 0;
 
-  function element(tag, className, ...children) {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    made.append(...children.filter(child => child !== null && child !== undefined));
-    return made;
-  }
-
-  // Filters and order.
   function texts(question) {
     if (!question.texts) {
       const said = question.said.flatMap(s => [s.think, s.output, s.raw, s.error, ...(s.samples || []).map(x => x.text)]);
@@ -25,59 +11,15 @@
     return question.texts;
   }
 
-  function apply() {
-    const text = control("filter-text").value.trim().toLowerCase();
-    const outcome = control("filter-outcome").value;
-    const wanted = FIELDS.map(name => [name, control("filter-" + name).value]).filter(pair => pair[1]);
-    shown = data.questions.filter(question =>
-      wanted.every(([name, value]) => question[name] === value)
-      && (!outcome || question.outcomes.includes(outcome))
-      && (!text || texts(question).includes(text)));
-    const order = control("order").value;
-    if (order) shown.sort(comparisons[order]);
-    page = 0;
-    draw();
-  }
-
+  const is = name => (question, value) => question[name] === value;
   const longest = name => (a, b) => Math.max(...b.said.map(s => s[name] || 0)) - Math.max(...a.said.map(s => s[name] || 0));
-  const comparisons = {
-    id: (a, b) => a.id < b.id ? -1 : 1,
-    sub_category: (a, b) => a.sub_category.localeCompare(b.sub_category),
-    think_words: longest("think_words"),
-    tokens: longest("tokens"),
-  };
 
-  // One page of the list.
-  function draw() {
-    const pages = Math.max(1, Math.ceil(shown.length / PAGE_SIZE));
-    list.replaceChildren(...shown.slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE).map(item));
-    control("count").textContent = `${shown.length.toLocaleString("en")} of ${data.questions.length.toLocaleString("en")} questions`;
-    for (const pager of document.querySelectorAll(".pager")) {
-      pager.querySelector(".previous").disabled = page === 0;
-      pager.querySelector(".next").disabled = page === pages - 1;
-      pager.querySelector(".at").textContent = `page ${page + 1} of ${pages}`;
-    }
-  }
-
-  function turn(by, pager) {
-    page += by;
-    draw();
-    if (pager === 0) return;
-    list.scrollIntoView();
-    list.querySelector("summary").focus({preventScroll: true});
-  }
-
-  function item(question) {
+  // A row of the list.
+  function summary(question) {
     const verdicts = question.said.map((s, i) => verdict(s, isPair ? data.names[i] : null));
     const place = [question.task, question.difficulty, question.sub_category].filter(Boolean).join(" / ");
-    const made = element("details", "card item", element("summary", "",
-      element("span", "verdicts", ...verdicts),
-      element("span", "question", question.question),
-      element("span", "quiet place", place)));
-    made.addEventListener("toggle", () => {
-      if (made.open && made.childElementCount === 1) made.append(body(question));
-    });
-    return made;
+    return [element("span", "verdicts", ...verdicts), element("span", "question", question.question),
+      element("span", "quiet place", place)];
   }
 
   function verdict(said, name) {
@@ -92,8 +34,7 @@
     const made = element("div", "body", options(question));
     if (question.answer !== null && question.gold.length === 0)
       made.append(element("p", "quiet", `The right answer, "${question.answer}", is none of the choices.`));
-    made.append(question.clip ? player(question.clip, "Clip of " + question.id)
-      : element("p", "quiet", "No sound: " + question.silent));
+    made.append(sound(question));
     made.append(element("div", "completions", ...question.said.map(completion)));
     made.append(element("p", "quiet", "id " + question.id));
     return made;
@@ -117,9 +58,7 @@
     if (isPair) made.append(element("h4", "", data.names[number]));
     if (said.verdict === "missing") made.append(element("p", "", "There is no prediction."));
     if (said.error) made.append(element("p", "", "Failed: " + said.error));
-    const parts = [["think", said.think], ["answer", said.output]].filter(part => part[1]);
-    made.append(element("dl", "", ...parts.flatMap(([name, text]) =>
-      [element("dt", "", name), element("dd", name, text)])));
+    made.append(pairs(["think", said.think, "think"], ["answer", said.output, "answer"]));
     const flags = said.outcomes.map(key => data.words[key]);
     if (said.tokens) flags.push(`${said.tokens} tokens`);
     if (said.think_words) flags.push(`${said.think_words} words of think`);
@@ -135,33 +74,18 @@
       element("pre", "", element("span", sample.right ? "mark gold" : "mark", sample.right ? "right " : ""), sample.text)));
   }
 
-  function folded(title, ...children) {
-    return element("details", "", element("summary", "", title), ...children);
-  }
-
-  // Events.
-  form.addEventListener("input", apply);
-  form.addEventListener("submit", event => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(apply));
-  document.querySelectorAll(".pager").forEach((pager, number) => {
-    pager.querySelector(".previous").addEventListener("click", () => turn(-1, number));
-    pager.querySelector(".next").addEventListener("click", () => turn(1, number));
+  browse({
+    rows: data.questions, noun: "questions", texts, summary, body,
+    address: question => "question-" + encodeURIComponent(question.id),
+    filters: {
+      outcome: (question, value) => question.outcomes.includes(value),
+      task: is("task"), difficulty: is("difficulty"), sub_category: is("sub_category"),
+    },
+    comparisons: {
+      id: (a, b) => a.id < b.id ? -1 : 1,
+      sub_category: (a, b) => a.sub_category.localeCompare(b.sub_category),
+      think_words: longest("think_words"),
+      tokens: longest("tokens"),
+    },
   });
-  for (const link of document.querySelectorAll("button[data-filter]"))
-    link.addEventListener("click", () => {
-      form.reset();
-      control("filter-" + link.dataset.filter).value = link.dataset.value;
-      apply();
-      control("questions").scrollIntoView();
-      control("filter-" + link.dataset.filter).focus({preventScroll: true});
-    });
-  document.addEventListener("keydown", event => {
-    const isTyping = event.target.closest("input, select");
-    if (event.key === "/" && !isTyping) { event.preventDefault(); control("filter-text").focus(); }
-    if (["ArrowDown", "ArrowUp"].includes(event.key) && event.target.matches("#list > details > summary")) {
-      const next = event.target.parentElement[event.key === "ArrowDown" ? "nextElementSibling" : "previousElementSibling"];
-      if (next) { event.preventDefault(); next.firstChild.focus(); }
-    }
-  });
-  apply();
 })();

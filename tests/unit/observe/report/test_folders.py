@@ -5,7 +5,8 @@ from report_folders import right_every, write_evaluation, write_questions, write
 
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.observe.report.evaluations import EvaluationRun
-from keomni_rl.observe.report.folders import TrainingRun, _inside_a_run, read_folder, spaced
+from keomni_rl.observe.report.folders import TrainingRun, _inside_a_run, read_folder
+from keomni_rl.observe.sinks import write_event
 
 
 @pytest.fixture
@@ -22,8 +23,16 @@ def test_a_training_run_is_read_with_what_it_has(tmp_path, file):
     assert run.name == "run"
     assert [m["step"] for m in run.metrics] == [1, 2, 3, 4]
     assert [e.policy_version for e in run.evaluations] == [0, 4]
-    assert [r["step"] for r in run.rollouts] == [1, 2, 3, 4]
+    assert run.is_ended
     assert run.notes == ()
+
+
+def test_a_run_that_was_started_again_has_not_ended(tmp_path, file):
+    folder = write_run(tmp_path / "run", file, 2, [])
+    write_event(folder, "start", step=2)
+    write_event(folder, "checkpoint", path="step_000002")
+    assert not read_folder(folder).is_ended
+    assert not read_folder(write_run(tmp_path / "half", file, 4, [], done=2)).is_ended
 
 
 def test_an_evaluation_inside_a_run_takes_the_runs_settings(tmp_path, file):
@@ -106,18 +115,6 @@ def test_answers_to_other_questions_are_refused(tmp_path, file):
         read_folder(folder)
 
 
-def test_a_file_that_is_no_step_is_no_rollout(tmp_path, file):
-    folder = write_run(tmp_path / "run", file, 2, [])
-    for name in ("step_x", "step_000001 copy", "step_"):
-        (folder / "rollouts" / f"{name}.jsonl").write_text("nonsense\n")
-    assert [r["step"] for r in read_folder(folder).rollouts] == [1, 2]
-
-
 def test_a_folder_directly_under_the_root_is_in_no_run():
     run = _inside_a_run(Path("/no-such-evaluation"))
     assert (run.name, run.answering) == ("no-such-evaluation", None)
-
-
-def test_spaced_takes_both_ends():
-    assert spaced(range(5), 5) == [0, 1, 2, 3, 4]
-    assert spaced(range(101), 5) == [0, 25, 50, 75, 100]

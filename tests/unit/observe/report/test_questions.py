@@ -58,7 +58,7 @@ def test_outcomes_are_told_apart(tmp_path, file):
         ("right",),
     ]
     assert [a.said[0]["verdict"] for a in answered[4:7]] == ["wrong", "failed", "missing"]
-    assert outcome_counts(answered, OUTCOMES) == [
+    assert outcome_counts((a.outcomes for a in answered), OUTCOMES) == [
         ("right", "right", 4),
         ("wrong", "wrong", 4),
         ("no_tags", "without answer tags", 2),
@@ -136,5 +136,5 @@ def test_two_evaluations_are_paired(tmp_path, file):
     assert "apart" in answered[1].outcomes
     assert "unanswered" in answered[5].outcomes
     assert [a.is_wrong for a in answered] == [False] + [True] * 7
-    counts = outcome_counts(answered, paired_outcomes(("a", "b")))
+    counts = outcome_counts((a.outcomes for a in answered), paired_outcomes(("a", "b")))
     assert ("only_first", "a right, b wrong", 3) in counts

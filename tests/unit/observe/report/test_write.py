@@ -18,8 +18,8 @@ def file(tmp_path):
     return write_questions(tmp_path / "questions", 6)
 
 
-def data_of(page) -> dict:
-    pattern = r'<script type="application/json" id="questions-data">(.*?)</script>'
+def data_of(page, name="questions") -> dict:
+    pattern = rf'<script type="application/json" id="{name}-data">(.*?)</script>'
     return json.loads(re.search(pattern, page.read_text(), re.DOTALL)[1])
 
 
@@ -34,31 +34,18 @@ def test_a_text_that_is_no_unicode_does_not_stop_the_page(tmp_path, file):
     run = write_run(tmp_path / "run", file, 1, [])
     path = run / "rollouts" / "step_000001.jsonl"
     group = json.loads(path.read_text())
-    group["completions"][0]["text"] = "<answer>\ud800</answer>"
+    group["question"] = group["completions"][0]["text"] = "\ud800"
     path.write_text(json.dumps(group) + "\n")
-    assert '<p class="answer">?</p>' in write_report(run).read_text()
+    assert data_of(write_report(run), "rollouts")["groups"][0]["question"] == "\ud800"
 
 
-def without_accuracy(run):
-    """The run's one kept group, as a reward of another name leaves it."""
-    path = run / "rollouts" / "step_000001.jsonl"
-    group = json.loads(path.read_text())
-    for completion in group["completions"]:
-        completion["breakdown"] = {"format": 0.0}
-    path.write_text(json.dumps(group) + "\n")
-
-
-def test_only_a_reward_named_accuracy_tells_right_from_wrong(tmp_path, file):
-    run = write_run(tmp_path / "run", file, 1, [])
-    embedding = Embedding("wrong")
-    text = write_report(run, embedding=embedding).read_text()
-    assert text.count('<div class="completion right">') == 1
-    assert text.count('<div class="completion wrong">') == 3
-    assert "data-clip=" in text
-    without_accuracy(run)
-    text = write_report(run, embedding=embedding).read_text()
-    assert text.count('<div class="completion">') == 4
-    assert "data-clip=" not in text
+def test_a_page_of_rollouts_holds_the_asked_clips(tmp_path, file):
+    run = write_run(tmp_path / "run", file, 3, [])
+    every = data_of(write_report(run), "rollouts")["groups"]
+    assert all(group["clip"] for group in every)
+    only_wrong = data_of(write_report(run, embedding=Embedding("wrong")), "rollouts")["groups"]
+    assert [bool(group["clip"]) for group in only_wrong] == [True, True, False]
+    assert only_wrong[2]["silent"] == "left out by --audio wrong"
 
 
 def test_only_policy_0_is_before_training(tmp_path, file):
