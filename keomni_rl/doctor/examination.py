@@ -84,7 +84,13 @@ def probes(asked: Asked, *, has_gpu: bool) -> tuple[Probe, ...]:
             f"{AGAIN}; with GPUs see first that `nvidia-smi` answers",
             {"has_gpu": has_gpu},
         ),
-        Probe("sound_files", "engines", "sound", 45, "`pip install --force-reinstall soundfile`"),
+        Probe(
+            "sound_files",
+            "engines",
+            "sound",
+            45,
+            "`pip install --force-reinstall soundfile`",
+        ),
         Probe("places", "places", "places", 45, short),
         Probe("run_folder", "places", "run folder", 45, short, {"run_dir": asked.run_dir}),
         Probe("loopback", "network", "ports", 30, short),
@@ -138,7 +144,8 @@ def _weight(probe: Probe) -> float:
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: AREAS.index(finding.area))
+    """By area, and once what two probes have found."""
+    return sorted(dict.fromkeys(findings), key=lambda finding: AREAS.index(finding.area))
 
 
 def _without_secrets(findings: list[Finding], scrubber: Scrubber) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ LEAVE_WITHIN_S = 5.0
 
 @dataclass(frozen=True)
 class Probe:
-    """A module of `keomni_rl.doctor.probes`, and what is said if it does not come to its end."""
+    """A module of a package of probes, and what is said if it does not come to its end."""
 
     module: str
     area: str
@@ -33,14 +33,13 @@ class Probe:
     remedy: str
     asked: Mapping[str, JsonValue] = field(default_factory=dict)
     """Arguments of its ``probe``."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Beside the environment of this process."""
+    package: str = "keomni_rl.doctor.probes"
 
     @property
     def command(self) -> Sequence[str]:
         """What is run; ``-P``, so that a folder called vllm where doctor is called is not it."""
-        runner = "keomni_rl.doctor.probes"
-        return [sys.executable, "-P", "-m", runner, self.module, json.dumps(self.asked)]
+        runner, module = "keomni_rl.doctor.probes", f"{self.package}.{self.module}"
+        return [sys.executable, "-P", "-m", runner, module, json.dumps(self.asked)]
 
 
 async def run_probe(probe: Probe) -> list[Finding]:
@@ -51,7 +50,6 @@ async def run_probe(probe: Probe) -> list[Finding]:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env={**os.environ, **probe.env},
             start_new_session=True,
         )
         end = None

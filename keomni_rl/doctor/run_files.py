@@ -91,11 +91,12 @@ def ray_session(root: Path, events: list[dict[str, Any]]) -> Path | None:
         root: where Ray keeps its sessions.
         events: of the run.
     """
-    starts = [event["time"] for event in events if event.get("event") == "start"]
-    if not starts or not root.is_dir():
+    starts = [event.get("time") for event in events if event.get("event") == "start"]
+    newest = starts[-1] if starts else None
+    if not isinstance(newest, int | float) or not root.is_dir():
         return None
     begun = {path: _begun(path.name) for path in root.iterdir() if not path.is_symlink()}
-    before = {path: at for path, at in begun.items() if 0 <= starts[-1] - at <= SESSION_BEFORE_S}
+    before = {path: at for path, at in begun.items() if 0 <= newest - at <= SESSION_BEFORE_S}
     return max(before, key=before.__getitem__, default=None)
 
 

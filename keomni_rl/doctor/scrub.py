@@ -16,7 +16,18 @@ SHORTEST = 6
 """Characters of a value that is looked for everywhere; a shorter one is part of ordinary words."""
 SECRET_WORDS = frozenset(
     {
-        *("key", "apikey", "token", "pat", "secret", "secrets", "signature", "webhook", "dsn"),
+        *(
+            "key",
+            "apikey",
+            "token",
+            "pat",
+            "secret",
+            "secrets",
+            "sig",
+            "signature",
+            "webhook",
+            "dsn",
+        ),
         *("pass", "passwd", "password", "passwords", "passphrase", "pwd"),
         *("auth", "authorization", "cookie", "credential", "credentials"),
     }
@@ -94,7 +105,7 @@ class Scrubber:
         text = FORM.sub(HIDDEN, text)
         text = URL_USER.sub(rf"\g<before>{HIDDEN}", text)
         text = SCHEME.sub(rf"\g<before>{HIDDEN}", text)
-        text = NAMED.sub(_hide_named, text)
+        text = _without_named(text)
         if self._home:
             text = self._home.sub("~", text)
         return OTHER_HOME.sub(rf"\g<before>{HIDDEN}", text)
@@ -107,11 +118,10 @@ class Scrubber:
             self._add(found["secret"])
         for found in FORM.finditer(text):
             self._add(found[0])
-        for found in NAMED.finditer(text):
-            if is_secret(found["name"] or found["option"]):
-                bare = found["secret"].strip("\\\"',;)}]")
-                self._add(bare)
-                self._add(re.split(r"[\\&,;\"']", bare)[0])
+        for found in _named(text):
+            bare = found["secret"].strip("\\\"',;)}]")
+            self._add(bare)
+            self._add(re.split(r"[\\&,;\"']", bare)[0])
 
     def _add(self, secret: str) -> None:
         for line in {secret, *secret.splitlines()}:
@@ -124,9 +134,22 @@ class Scrubber:
                 }
 
 
-def _hide_named(found: re.Match[str]) -> str:
-    is_hidden = is_secret(found["name"] or found["option"])
-    return f"{found['before']}{HIDDEN}" if is_hidden else found[0]
+def _named(text: str) -> Iterator[re.Match[str]]:
+    """Secrets that stand after their names, also inside of what stands after other names."""
+    at = 0
+    while found := NAMED.search(text, at):
+        is_hidden = is_secret(found["name"] or found["option"])
+        if is_hidden:
+            yield found
+        at = found.end() if is_hidden else found.end("before")
+
+
+def _without_named(text: str) -> str:
+    kept, at = [], 0
+    for found in _named(text):
+        kept += [text[at : found.end("before")], HIDDEN]
+        at = found.end()
+    return "".join([*kept, text[at:]])
 
 
 def leaves(value: Any, name: str | None = None) -> Iterator[tuple[str | None, Any]]:

@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from keomni_rl.actors.remote import join_ray
 from keomni_rl.doctor.finding import Finding, failure, ok, warning
+from keomni_rl.doctor.probes.interface import check_interface
 from keomni_rl.errors import ConfigError
 
 AREA = "ray"
@@ -66,8 +67,12 @@ def join(address: str) -> Iterator[Finding]:
         )
         return
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    yield ok(AREA, name, f"{address}: {len(nodes)} nodes, {resources()}, Ray {ray.__version__}")
+    count = f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
+    yield ok(AREA, name, f"{address}: {count}, {resources()}, Ray {ray.__version__}")
     yield check_nodes(nodes)
+    here = ray.get_runtime_context().get_node_id()
+    addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
+    yield check_interface(addresses[here], in_cluster=True)
     ray.shutdown()
 
 

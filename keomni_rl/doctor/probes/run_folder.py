@@ -16,7 +16,7 @@ from keomni_rl.storage.reading import is_taken
 from keomni_rl.storage.store import open_store
 
 AREA = "places"
-RUNS = Room(1 * GIB, 20 * GIB, "checkpoints of a model of 7B take 100 GiB each")
+RUNS = Room(0.2 * GIB, 20 * GIB, "checkpoints of a model of 7B take 100 GiB each")
 
 
 def probe(*, run_dir: str) -> Iterator[Finding]:
