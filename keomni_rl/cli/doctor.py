@@ -49,7 +49,8 @@ def doctor(
 ) -> None:
     """Tell what this machine has, what is missing, and what to do about it.
 
-    Nothing is changed. Exit code 1 if something would keep a run from starting.
+    Nothing is changed, but DeepSpeed's operators are compiled if they are not yet. Exit code 1 if
+    something would keep a run from starting.
 
     Examples:
         keomni-rl doctor

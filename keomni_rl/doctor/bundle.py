@@ -77,7 +77,7 @@ def write_bundle(bundle: Path, diagnosis: Diagnosis, included: Included) -> None
     try:
         with zipfile.ZipFile(partial_file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("doctor.json", json.dumps(scrubber.tree(report), indent=2))
-            archive.writestr("packages.txt", scrubber.text("\n".join(_packages())))
+            archive.writestr("packages.txt", "\n".join(_packages()))
             for name, content in _run_parts(files, scrubber, hide):
                 archive.writestr(scrubber.text(name), content)
         partial_file.replace(bundle)

@@ -135,7 +135,11 @@ def _lines(path: Path, max_bytes: int) -> list[dict[str, Any]]:
 
 def _logs(folder: Path) -> list[Path]:
     """A folder's logs, the newest first."""
-    found = [path for path in folder.glob("*") if path.suffix in LOGS and _is_plain(path)]
+    found = [
+        path
+        for path in folder.glob("*")
+        if path.suffix in LOGS and _is_plain(path) and path.stat().st_size
+    ]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

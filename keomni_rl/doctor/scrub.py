@@ -33,7 +33,7 @@ SECRET_WORDS = frozenset(
     }
 )
 NO_SECRET = re.compile(
-    r"RAY_AUTH_MODE|\w*_IMPLICIT_TOKEN|\w*(?:Error|Exception|Warning)"
+    r"RAY_AUTH_MODE|(?:OLD)?PWD|\w*_IMPLICIT_TOKEN|\w*(?:Error|Exception|Warning)"
     r"|(?:bos|eos|pad|unk|sep|cls|mask|audio|image|video)_token(?:_id)?"
 )
 """Names that have such a word in them and stand for nothing secret."""

@@ -31,6 +31,8 @@ def test_secret_names(name):
         "max_new_tokens",
         "key",
         "RAY_AUTH_MODE",
+        "PWD",
+        "OLDPWD",
         "KeyError",
         "eos_token",
         "author",
