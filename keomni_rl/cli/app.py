@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from keomni_rl.cli import evaluation, model, plan, prepare, report, training
+from keomni_rl.cli import doctor, evaluation, model, plan, prepare, report, training
 from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     evaluation.score,
     model.infer,
     model.export,
+    doctor.doctor,
 ):
     app.command()(command)
 app.add_typer(prepare.app, name="prepare")

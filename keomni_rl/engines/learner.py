@@ -7,7 +7,6 @@ whole float32 tensors, so it holds no pickle and fits any number of ranks and an
 import math
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from keomni_rl.algorithms.loss import Metrics, grpo_loss, likelihood_loss
 from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.data.audio import NUM_MEL_BINS
 from keomni_rl.engines.learner_files import load_policy
+from keomni_rl.engines.operators import prepare_operators
 from keomni_rl.engines.optimizer_state import load_optimizer_state, save_optimizer_state
 from keomni_rl.engines.rows import MicroBatch, Row, split_rows
 from keomni_rl.engines.specs import LearnerSpec
@@ -272,11 +272,8 @@ def _join_ranks(spec: LearnerSpec, door: socket.socket | None) -> None:
         MASTER_ADDR=spec.master_address,
         MASTER_PORT=str(spec.master_port),
     )
-    # DeepSpeed compiles operators: with this environment's ninja, for this environment's torch.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")
+    prepare_operators(on_gpu=spec.on_gpu)
     if not spec.on_gpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"
         torch.set_num_threads(spec.num_threads)
     store = dist.TCPStore(  # type: ignore[attr-defined]
         spec.master_address,
