@@ -47,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         if parts == ["api", "whoami-v2"]:
             return self.tell_owner()
         is_api = parts[:2] == ["api", "models"]
-        owner, model, kind, revision, *file = parts[2:] if is_api else parts
+        owner, model, *rest = parts[2:] if is_api else parts
+        kind, revision, *file = rest or ("revision", "main")
         name = f"{owner}/{model}"
         if name not in self.server.models:
             self.refuse(404, "RepoNotFound", with_body)

@@ -208,10 +208,6 @@ def export(
         keomni-rl export KE-Team/Ke-Omni-R whole --layout full --base Qwen/Qwen2.5-Omni-7B
         keomni-rl export runs/first exported --license apache-2.0 --push me/first --private
     """
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers loads DeepSpeed, which would ask
-    from keomni_rl.config.run_dir import located
-    from keomni_rl.config.schema import ModelConfig
-    from keomni_rl.driver.export import export_model, local_source
     from keomni_rl.errors import ConfigError
     from keomni_rl.models.publish import check_login, publish
 
@@ -222,6 +218,11 @@ def export(
     license = _license(license_id, license_name, license_link)
     if push is not None:
         check_login(push)
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers loads DeepSpeed, which would ask
+    from keomni_rl.config.run_dir import located
+    from keomni_rl.config.schema import ModelConfig
+    from keomni_rl.driver.export import export_model, local_source
+
     place = located(checkpoint)
     with local_source(place) as source:
         done = export_model(

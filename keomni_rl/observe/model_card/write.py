@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from keomni_rl.config import RunConfig
+from keomni_rl.config.describe import describe_method, describe_run
 from keomni_rl.config.run_dir import last_name
 from keomni_rl.config.schema import AnsweringConfig, PromptConfig
 from keomni_rl.data.prompts import make_prompt
@@ -20,8 +21,6 @@ from keomni_rl.evaluation.shares import Share
 from keomni_rl.evaluation.summary import Summary
 from keomni_rl.observe.model_card.facts import CardFacts
 from keomni_rl.observe.packages import package_versions
-from keomni_rl.observe.report.methods import method
-from keomni_rl.observe.report.training import run_settings
 from keomni_rl.types import Question
 
 CARD = "README.md"
@@ -69,8 +68,8 @@ def model_card(facts: CardFacts) -> str:
         facts=facts,
         trained=trained,
         config=config,
-        method=method(config) if config else None,
-        settings=run_settings(config) if config else [],
+        method=describe_method(config) if config else None,
+        settings=describe_run(config) if config else [],
         recipe=recipe(config) if config else None,
         recipe_file=RECIPE,
         commands=_commands(facts),

@@ -25,7 +25,9 @@ from keomni_rl.observe.sinks import write_event
 from keomni_rl.storage.manifest import RunState
 
 NUM_TRAIN = 40
+EARLY = RunState(step=1, version=1, position=8, ahead=(9, 11))
 STEP = RunState(step=6, version=6, position=70, ahead=(72, 75))
+LATER = RunState(step=9, version=9, position=72)
 
 
 def save(run: Path, state: RunState) -> Path:
@@ -46,15 +48,21 @@ def base(tiny_model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(base, tmp_path_factory) -> Path:
-    """Of a run that was evaluated at its beginning and its end, with a checkpoint of the end."""
+    """A run that was evaluated after 0 and 6 steps, with checkpoints after 1, 6 and 9."""
     folder = tmp_path_factory.mktemp("runs")
     train = generate(folder / "sounds", num_train=NUM_TRAIN, num_heldout=0, seed=0).train
     words = [f"data.train=[{train}]", f"model.path={base}", "algo.beta=0.5", "train.seed=3"]
     file = write_questions(folder / "questions", 40)
     run = write_run(folder / "run", file, 6, [right_every(2), right_every(5)], *words)
     write_event(run, "start", step=0, position=0, packages={"torch": "1.2.3"})
-    save(run, STEP)
+    for state in (EARLY, STEP, LATER):
+        save(run, state)
     return run
+
+
+def exported(run: Path, state: RunState, out: Path) -> ModelCard:
+    checkpoint = run / "checkpoints" / f"step_{state.step:06d}"
+    return card_of(export_model(checkpoint, out, license=License(id="apache-2.0")).folder)
 
 
 def card_of(folder: Path) -> ModelCard:
@@ -71,8 +79,7 @@ def block(text: str, kind: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def card(run) -> ModelCard:
-    mine = License(id="apache-2.0")
-    return card_of(export_model(run, run.parent / "mine", license=mine).folder)
+    return exported(run, STEP, run.parent / "mine")
 
 
 def test_front_matter_says_what_a_hub_asks(card, run):
@@ -111,9 +118,8 @@ def test_a_question_of_several_epochs_counts_once(card):
 
 
 def test_questions_of_part_of_an_epoch_are_those_that_were_drawn(run, tmp_path):
-    early = save(run, RunState(step=1, version=1, position=8, ahead=(9, 11)))
-    text = export_model(early, tmp_path / "early").folder.joinpath("README.md").read_text()
-    assert "| train.jsonl | synthetic | 10 |" in text
+    card = exported(run, EARLY, tmp_path / "early")
+    assert "| train.jsonl | synthetic | 10 |" in card.text
 
 
 def test_the_recipe_is_the_runs_configuration(card, run, tmp_path):
@@ -151,8 +157,7 @@ def test_what_it_says_of_transformers_works(card, run, monkeypatch, capsys):
 
 
 def test_weights_that_were_not_evaluated_claim_no_result(run, tmp_path):
-    later = save(run, RunState(step=9, version=9, position=72))
-    card = card_of(export_model(later, tmp_path / "later").folder)
+    card = exported(run, LATER, tmp_path / "later")
     assert card.data.eval_results is None
     assert "of policy 9 and were not evaluated themselves" in card.text
     assert "after: policy 6" in card.text

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 from huggingface_hub import ModelCard
+from typer.testing import CliRunner
 
+from keomni_rl.cli.app import app
+from keomni_rl.errors import ConfigError
 from tests.loopback_hub import COMMIT, loopback_hub
 
 
@@ -52,24 +55,32 @@ def test_without_push_nothing_is_asked_of_the_hub(hub, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "token", "message"),
+    ("token", "message"),
     [
-        (("--push", "me/x"), None, "no token of the hub here; log in with `hf auth login`"),
-        (("--push", "me/x"), "hf_nobody", "the hub does not know the token"),
-        (("--push", "a b"), "hf_mine", "no name of a repository; give OWNER/NAME"),
-        (("--private",), "hf_mine", "--private is of --push"),
-        (("--license", "Apache 2"), "hf_mine", "no license as the hub spells them"),
-        (("--license-name", "mine"), "hf_mine", "are of --license other"),
+        (None, "no token of the hub here; log in with `hf auth login`"),
+        ("hf_nobody", "the hub does not know the token"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_written(
-    hub, tiny_model, tmp_path, words, token, message
-):
-    done = export(hub.url, tmp_path, tiny_model, *words, token=token)
+def test_a_login_is_asked_for_before_anything_is_written(hub, tiny_model, tmp_path, token, message):
+    done = export(hub.url, tmp_path, tiny_model, "--push", "me/x", token=token)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--push", "a b"), "no name of a repository; give OWNER/NAME"),
+        (("--private",), "--private is of --push"),
+        (("--license", "Apache 2"), "no license as the hub spells them"),
+        (("--license-name", "mine"), "are of --license other"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        CliRunner().invoke(app, ["export", "model", "out", *words], catch_exceptions=False)
 
 
 def test_without_a_network_it_says_so(tiny_model, tmp_path):
