@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import FastAPI, File, Form, HTTPException, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from pydantic import StringConstraints
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -25,7 +26,7 @@ from keomni_rl.types import Clip, Prompt, Question
 
 MAX_BODY_BYTES = 32 * 2**20
 MAX_CHOICES = 26
-Choice = Annotated[str, Form(max_length=500)]
+Choice = Annotated[str, StringConstraints(max_length=500)]
 
 
 def make_app(speakers: Sequence[Speaker], *, hosts: Sequence[str]) -> FastAPI:
@@ -55,7 +56,7 @@ def make_app(speakers: Sequence[Speaker], *, hosts: Sequence[str]) -> FastAPI:
         number: int,
         clip: Annotated[UploadFile, File()],
         question: Annotated[str, Form(min_length=1, max_length=8_000)],
-        choices: Annotated[list[Choice] | None, Form(max_length=MAX_CHOICES)] = None,
+        choices: Annotated[list[Choice], Form(max_length=MAX_CHOICES, default_factory=list)],
         thinks: Annotated[bool, Form()] = True,
         temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
     ) -> Response:
@@ -67,7 +68,7 @@ def make_app(speakers: Sequence[Speaker], *, hosts: Sequence[str]) -> FastAPI:
             raise HTTPException(
                 503, f"{speaker.name} is answering {ANSWERS_AT_ONCE} questions; ask again later"
             )
-        asked = _question(question, choices or [])
+        asked = _question(question, choices)
         heard = await asyncio.to_thread(_decode, clip, speaker)
         audio_s = len(heard.samples) / SAMPLE_RATE_HZ
         prompt = speaker.prompt(asked, thinks=thinks, audio_s=audio_s)

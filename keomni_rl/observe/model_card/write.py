@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from pydantic import BaseModel
 
 from keomni_rl.config import RunConfig
 from keomni_rl.config.describe import describe_method, describe_run
@@ -118,22 +119,22 @@ def _commands(facts: CardFacts) -> list[str]:
         f"keomni-rl export {checkpoint} {name} --layout {facts.layout}",
     ]
     if config.evaluation:
-        words = _words("prompt", config.prompt) + _words("evaluation", config.evaluation)
-        words = [f"model.path={name}", f"model.dtype={config.model.dtype}", *words]
-        commands.append(f"keomni-rl evaluate run_dir=runs/evaluated {' '.join(words)}")
+        words = [
+            "run_dir=runs/evaluated",
+            f"model.path={name}",
+            f"model.dtype={config.model.dtype}",
+            *_words("prompt", config.prompt, PromptConfig),
+            *_words("evaluation", config.evaluation, AnsweringConfig),
+        ]
+        commands.append(f"keomni-rl evaluate {' '.join(words)}")
     return commands
 
 
-def _words(section: str, config: PromptConfig | AnsweringConfig) -> list[str]:
-    """What a section sets, as words of the command line; files by their names."""
-    keys = type(config).model_fields if isinstance(config, PromptConfig) else ANSWERING
-    tree = config.model_dump(mode="json", include=set(keys), exclude_defaults=True)
-    tree |= {"file": Path(tree["file"]).name} if "file" in tree else {}
-    return [shlex.quote(f"{section}.{key}={value}") for key, value in tree.items()]
-
-
-ANSWERING = AnsweringConfig.model_fields
-"""Settings of an evaluation beside training, too."""
+def _words(section: str, config: BaseModel, schema: type[BaseModel]) -> Iterator[str]:
+    """What a section sets of a schema's keys, as words of a command line; files by their names."""
+    keys = set(schema.model_fields)
+    for key, value in config.model_dump(mode="json", include=keys, exclude_defaults=True).items():
+        yield shlex.quote(f"{section}.{key}={Path(value).name if key == 'file' else value}")
 
 
 def _rows(before: Summary | None, after: Summary | None) -> Iterator[tuple[str, Any, Any]]:

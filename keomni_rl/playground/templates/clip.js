@@ -6,7 +6,7 @@ const clip = (() => {
   const limits = JSON.parse(document.getElementById("limits").textContent);
   const byId = id => document.getElementById(id);
   const player = byId("player"), wave = byId("wave"), record = byId("record"), drop = byId("drop");
-  let file = null, samples = null, recorder = null, timer = null;
+  let file = null, samples = null, shown = {}, recorder = null, timer = null, taken = 0;
 
   async function decoded(blob) {
     const context = new OfflineAudioContext({numberOfChannels: 1, length: 1, sampleRate: RATE_HZ});
@@ -34,17 +34,15 @@ const clip = (() => {
     if (blob.size > limits.maxBytes) {
       return tell(`${name} has ${(blob.size / 2 ** 20).toFixed(1)} MiB, at most ${limits.maxBytes / 2 ** 20} MiB are allowed; cut it or compress it.`);
     }
-    const isRead = READ_AS_IT_IS.test(name);
-    try {
-      samples = await decoded(blob);
-    } catch (error) {
-      if (!isRead) return tell(`${name} is no sound that this browser can read; give wav, flac, ogg or mp3.`);
-    }
-    const seconds = samples ? samples.length / RATE_HZ : null;
+    const isRead = READ_AS_IT_IS.test(name), turn = ++taken;
+    const heard = await decoded(blob).catch(() => null);
+    if (turn !== taken) return;  // another clip came meanwhile
+    if (!heard && !isRead) return tell(`${name} is no sound that this browser can read; give wav, flac, ogg or mp3.`);
+    const seconds = heard ? heard.length / RATE_HZ : null;
     if (seconds > limits.maxSeconds) {
-      samples = null;
       return tell(`${name} lasts ${seconds.toFixed(1)} s, at most ${limits.maxSeconds} s are allowed; cut it.`);
     }
+    samples = heard;
     file = isRead ? new File([blob], name) : wavFile(samples, "recording.wav");
     byId("clip-name").textContent = name + (seconds ? `, ${seconds.toFixed(1)} s` : ", which this browser cannot show");
     player.src = URL.createObjectURL(file);
@@ -67,15 +65,24 @@ const clip = (() => {
     const width = wave.width = wave.clientWidth * scale, height = wave.height = wave.clientHeight * scale;
     const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
     const played = player.duration ? player.currentTime / player.duration * width : 0;
-    const bar = 3 * scale, each = Math.max(1, Math.floor(samples.length / (width / bar)));
-    const loudest = samples.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-4);
-    for (let x = 0, start = 0; start < samples.length; x += bar, start += each) {
-      let peak = 0;
-      for (let i = start; i < Math.min(start + each, samples.length); i++) peak = Math.max(peak, Math.abs(samples[i]));
+    const bar = 3 * scale, bars = peaks(Math.max(1, Math.floor(width / bar)));
+    const [before, after, loudest] = [colour("--accent"), colour("--quiet"), Math.max(1e-4, ...bars)];
+    bars.forEach((peak, index) => {
       const tall = Math.max(scale, peak / loudest * (height - 8 * scale));
-      pen.fillStyle = colour(x < played ? "--accent" : "--quiet");
-      pen.fillRect(x, (height - tall) / 2, bar - scale, tall);
-    }
+      pen.fillStyle = index * bar < played ? before : after;
+      pen.fillRect(index * bar, (height - tall) / 2, bar - scale, tall);
+    });
+  }
+
+  function peaks(count) {
+    if (shown.samples === samples && shown.bars.length === count) return shown.bars;
+    const bars = new Array(count).fill(0);
+    samples.forEach((value, i) => {
+      const at = Math.floor(i / samples.length * count);
+      bars[at] = Math.max(bars[at], Math.abs(value));
+    });
+    shown = {samples, bars};
+    return bars;
   }
 
   function follow() {
