@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from keomni_rl.cli import doctor, evaluation, model, plan, prepare, report, training
+from keomni_rl.cli import doctor, evaluation, model, plan, prepare, report, serve, training
 from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (
     evaluation.evaluate,
     evaluation.score,
     model.infer,
+    serve.serve,
     model.export,
     doctor.doctor,
 ):

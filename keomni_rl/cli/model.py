@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from keomni_rl.driver.infer import Answer
+    from keomni_rl.observe.model_card import License
     from keomni_rl.types import Question
 
 LayoutName = Literal["thinker", "full"]
@@ -171,23 +173,56 @@ def export(
     dtype: Annotated[
         Dtype | None, typer.Option(help="Of the trained part; by default the base's.")
     ] = None,
+    license_id: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="Of the model, for its card, as the hub spells it: apache-2.0, cc-by-4.0, other.",
+            metavar="ID",
+        ),
+    ] = None,
+    license_name: Annotated[
+        str | None, typer.Option(help="What a license that is `other` is called.")
+    ] = None,
+    license_link: Annotated[
+        str | None, typer.Option(help="Where the text of a license that is `other` is.")
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            help="Then upload the folder to this repository of the hub, under the login of "
+            "`hf auth login` or HF_TOKEN.",
+            metavar="OWNER/NAME",
+        ),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="If --push makes the repository: for its owner only.")
+    ] = False,
 ) -> None:
-    """Write a checkpoint as a model folder for transformers and vLLM.
+    """Write a checkpoint as a model folder for transformers and vLLM, with its model card.
 
     Examples:
         keomni-rl export runs/first exported --layout full
         keomni-rl export runs/first/checkpoints/step_000400 exported --layout thinker
         keomni-rl export s3://bucket/first/checkpoints/step_000400 exported
         keomni-rl export KE-Team/Ke-Omni-R whole --layout full --base Qwen/Qwen2.5-Omni-7B
+        keomni-rl export runs/first exported --license apache-2.0 --push me/first --private
     """
+    from keomni_rl.errors import ConfigError
+    from keomni_rl.models.publish import check_login, publish
+
+    if revision is not None and base is None:
+        raise ConfigError("--revision is of --base; give both")
+    if private and push is None:
+        raise ConfigError("--private is of --push; give both")
+    license = _license(license_id, license_name, license_link)
+    if push is not None:
+        check_login(push)
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers loads DeepSpeed, which would ask
     from keomni_rl.config.run_dir import located
     from keomni_rl.config.schema import ModelConfig
     from keomni_rl.driver.export import export_model, local_source
-    from keomni_rl.errors import ConfigError
 
-    if revision is not None and base is None:
-        raise ConfigError("--revision is of --base; give both")
     place = located(checkpoint)
     with local_source(place) as source:
         done = export_model(
@@ -196,11 +231,31 @@ def export(
             layout=layout,
             base=ModelConfig(path=base, revision=revision) if base else None,
             dtype=dtype,
+            license=license,
         )
     of = done.source if isinstance(place, Path) else f"{done.source.name} of {place}"
-    Console().print(
+    console = Console()
+    console.print(
         f"wrote {done.folder}: layout {done.layout}, {done.num_bytes / 2**30:.2f} GiB, "
         f"trained weights from {of}, the rest from {done.base}",
         markup=False,
         soft_wrap=True,
     )
+    if push is not None:
+        with console.status(f"uploading to {push}"):
+            url = publish(done.folder, push, private=private)
+        console.print(f"pushed: {url}", markup=False, soft_wrap=True)
+
+
+def _license(id: str | None, name: str | None, link: str | None) -> "License":
+    from keomni_rl.errors import ConfigError
+    from keomni_rl.observe.model_card import License
+
+    if id is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", id):
+        raise ConfigError(
+            f"--license {id!r:.80}: no license as the hub spells them; give one such as "
+            "apache-2.0, or other with --license-name"
+        )
+    if (name or link) and id != "other":
+        raise ConfigError("--license-name and --license-link are of --license other; give that too")
+    return License(id=id, name=name, link=link)

@@ -90,6 +90,14 @@ def split_completion(text: str) -> tuple[str, str | None]:
     return _between(text, THINK) or "", _between(text, ANSWER)
 
 
+def split_so_far(text: str) -> tuple[str, str | None]:
+    """`split_completion` of a text that goes on: a part that has begun counts as far as it is."""
+    for start, end in (ANSWER, THINK):
+        if start in text and end not in text:
+            text += end
+    return split_completion(text)
+
+
 def _between(text: str, tags: tuple[str, str]) -> str | None:
     start = text.find(tags[0])
     if start < 0:

@@ -9,7 +9,7 @@ on rows are read at random, memory-mapped, so a file may be larger than memory.
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class QuestionFile:
             dataset=row["dataset"],
             extra=json.loads(row["extra"]),
         )
+
+    def datasets_of(self, indices: Sequence[int]) -> list[str]:
+        """The data set that each of some questions names; "" is none."""
+        return list(self._table.select_columns("dataset")[list(indices)]["dataset"])
 
     def wordings(self) -> Iterator[Question]:
         """Every question in order, its sound left out: for looking at all of them."""

@@ -5,7 +5,9 @@ else. Files without weights are one deck that is dealt anew every epoch. Files w
 deck each: every `BLOCK` prompts hold each file in its share, in a seeded order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -85,6 +87,21 @@ class PromptStream:
         """The prompt at a position."""
         file, index = self._deal(position)
         return self._render(self._files[file][index], self._sources[file])
+
+    def used(self, positions: Iterable[int]) -> Counter[tuple[Path, str]]:
+        """How many different questions the prompts at some positions are of.
+
+        Returns:
+            By file and by the data set that the question names; "" is none.
+        """
+        found: Counter[tuple[Path, str]] = Counter()
+        cards = {self._deal(position) for position in positions}
+        for path in dict.fromkeys(source.file for source in self._sources):
+            numbers = [n for n, source in enumerate(self._sources) if source.file == path]
+            indices = sorted({index for number, index in cards if number in numbers})
+            for dataset in self._files[numbers[0]].datasets_of(indices):
+                found[path, dataset] += 1
+        return found
 
     def _deal(self, position: int) -> Card:
         if self._per_block is None:

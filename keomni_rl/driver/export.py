@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from keomni_rl.config import read_mapping
 from keomni_rl.config.run_dir import last_name, parent, work_dir
 from keomni_rl.config.schema import ModelConfig
+from keomni_rl.driver.card_facts import card_facts
 from keomni_rl.driver.checkpoints import latest_checkpoint, stored_adapters
+from keomni_rl.driver.provenance import told_of
 from keomni_rl.driver.stored_checkpoints import StoredCheckpoints
 from keomni_rl.engines.learner_files import read_stored
 from keomni_rl.errors import CheckpointError, ConfigError
@@ -25,10 +27,11 @@ from keomni_rl.models.adapters import merge_stored
 from keomni_rl.models.family import LayoutName, find_family, layout_named
 from keomni_rl.models.hub import local_model
 from keomni_rl.models.layout import find_layout, read_tensors, weight_files, write_model
+from keomni_rl.observe.model_card import CARD, UNSTATED, License, write_card
 from keomni_rl.storage.learner_files import fetch_checkpoint
 from keomni_rl.storage.manifest import find_damage, step_of
 from keomni_rl.storage.mirror import CHECKPOINTS
-from keomni_rl.storage.reading import CONFIG, copy_files
+from keomni_rl.storage.reading import copy_files
 from keomni_rl.storage.store import Store, refused
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -55,8 +58,9 @@ def export_model(
     layout: LayoutName | None = None,
     base: ModelConfig | None = None,
     dtype: Dtype | None = None,
+    license: License = UNSTATED,
 ) -> Export:
-    """Write a model folder, aside first: ``out`` is whole or not there.
+    """Write a model folder with its card, aside first: ``out`` is whole or not there.
 
     Args:
         checkpoint: a run's folder (its newest checkpoint is taken), one of its checkpoints, or a
@@ -66,8 +70,10 @@ def export_model(
         base: model that gives what the checkpoint lacks; None is the one that the run began with,
             or the model itself.
         dtype: of the trained part; None gives each tensor the type that it has in the base.
+        license: of ``out``, for its card.
 
     Raises:
+        DataError: the run's own files, which the card tells of, are damaged.
         CheckpointError: ``checkpoint`` is none of these or damaged, its base is missing or another
             one, the family has no such layout, ``out`` is in use, or the disk is too small.
     """
@@ -78,13 +84,15 @@ def export_model(
     base_folder = local_model(base.path, base.revision)
     wanted = layout or find_layout(base_folder)
     companions = layout_named(find_family(base_folder), wanted).companions
-    base_folder = local_model(base.path, base.revision, companions=companions)
+    base_folder = local_model(base.path, base.revision, companions=[*companions, CARD])
     aside = out.with_name(f".{out.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     _require_room(base_folder, out.parent, dtype)
     try:
         write_model(aside, base_folder, wanted, trained_tensors(source, base_folder), dtype=dtype)
+        facts = card_facts(aside, base, base_folder, source, name=out.name, license=license)
+        write_card(aside, facts)
         aside.rename(out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -117,7 +125,7 @@ def local_source(place: Path | str) -> Iterator[Path]:
                 raise CheckpointError(f"{place}: no run there, or it has no checkpoint yet")
         except OSError as error:
             raise refused(place, error) from error
-        copy_files(run_url, [CONFIG], Path(temp))
+        copy_files(run_url, told_of(run_url), Path(temp))
         yield source
 
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,16 +15,15 @@ from keomni_rl.data.json_lines import read_json_lines
 from keomni_rl.data.prompts import make_prompt, split_completion
 from keomni_rl.data.question_rows import MAX_LINE_BYTES
 from keomni_rl.data.questions import parse_question
+from keomni_rl.driver.lone_engine import lone_engine_spec, read_printed, start_lone_engine
 from keomni_rl.driver.prompt_room import num_prompt_tokens
-from keomni_rl.driver.start_failure import find_cause, one_line, stderr_to
 from keomni_rl.engines.specs import EngineSpec, Sampling
-from keomni_rl.errors import USER_ERRORS, ConfigError, DataError, EngineError
+from keomni_rl.errors import DataError, EngineError
 from keomni_rl.models.family import Family, find_family
-from keomni_rl.models.layout import stored_dtype
 from keomni_rl.types import FinishReason, GroupKey, Prompt, Question
 
 if TYPE_CHECKING:
-    from keomni_rl.engines.rollout import Reply, RolloutEngine
+    from keomni_rl.engines.rollout import Reply
 
 MAX_IN_FLIGHT = 64
 
@@ -42,10 +41,15 @@ class InferSpec:
     num_threads: int = 1
     """Compute threads on CPU."""
 
-    def prompt(self, question: Question) -> Prompt:
-        """The question as in training; an open one that needs no think is asked as it is."""
-        quick = "no_think" if question.choices else "direct"
-        return make_prompt(question, PromptConfig(style="think" if self.thinks else quick))
+
+def asked_prompt(question: Question, *, thinks: bool) -> Prompt:
+    """The question as in training; an open one that needs no think is asked as it is.
+
+    Raises:
+        DataError: it holds reserved text.
+    """
+    quick = "no_think" if question.choices else "direct"
+    return make_prompt(question, PromptConfig(style="think" if thinks else quick))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +111,14 @@ def ask(
         EngineError: it failed later.
     """
     family = find_family(spec.model)
-    prompts = [spec.prompt(question) for question in questions]
+    prompts = [asked_prompt(question, thinks=spec.thinks) for question in questions]
     longest = max(_prompt_lengths(family, spec.model, prompts))
-    engine = EngineSpec(
-        model=spec.model,
-        dtype=stored_dtype(spec.model),
-        awaits_weights=False,
+    engine = lone_engine_spec(
+        spec.model,
         max_model_len=longest + spec.max_new_tokens,
         max_num_seqs=min(MAX_IN_FLIGHT, len(questions)),
-        tensor_parallel=spec.gpus,
-        gpu_memory_utilization=0.85,
-        kv_cache_gib=1,
+        gpus=spec.gpus,
         num_threads=spec.num_threads,
-        backend="nccl" if spec.gpus else "cpu",
     )
     console.print(f"starting vLLM on {'a GPU' if spec.gpus else 'the CPU'}", style="dim")
     asyncio.run(_answer_all(engine, family, prompts, spec.max_new_tokens, on_answer))
@@ -153,46 +152,16 @@ async def _answer_all(
         return _to_answer(prompt.question, reply)
 
     with tempfile.TemporaryFile("a+b") as printed:
-        engine = _start(spec, printed)
+        engine = start_lone_engine(spec, printed)
         try:
             tasks = [asyncio.create_task(answer(i, prompt)) for i, prompt in enumerate(prompts)]
             for task in tasks:
                 on_answer(await task)
         except EngineError as error:
-            error.add_note(_read(printed))
+            error.add_note(read_printed(printed))
             raise
         finally:
             engine.shutdown()
-
-
-def _start(spec: EngineSpec, printed: IO[bytes]) -> "RolloutEngine":
-    """Start vLLM, whose complaints go to a file: they are pages, and say what is wrong in a line.
-
-    Raises:
-        ConfigError: it does not start.
-    """
-    from keomni_rl.engines.rollout import RolloutEngine
-
-    try:
-        with stderr_to(printed):
-            return RolloutEngine(spec)
-    except USER_ERRORS:
-        raise
-    except (RuntimeError, ValueError) as error:  # its process ended, or its settings do not fit
-        said = _read(printed)
-        is_elsewhere = "root cause above" in str(error)
-        cause = (find_cause(said) if is_elsewhere else None) or one_line(error)
-        refused = ConfigError(
-            f"vLLM does not start for {spec.max_model_len} tokens of prompt and answer: {cause} "
-            "(a lower --max-new-tokens takes less; --debug shows all that was printed)"
-        )
-        refused.add_note(said)
-        raise refused from error
-
-
-def _read(printed: IO[bytes]) -> str:
-    printed.seek(0)
-    return printed.read().decode(errors="replace")
 
 
 def _to_answer(question: Question, reply: "Reply") -> Answer:

@@ -31,6 +31,7 @@ from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.driver.stopping import Stop, unless
 from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
+from keomni_rl.observe.packages import package_versions
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
 from keomni_rl.storage.manifest import RunState
@@ -76,7 +77,8 @@ class Training:
     async def run_from(self, newest: Checkpoint | None) -> None:
         """Start all actors at a checkpoint, or at the beginning, and train to the end."""
         config, state = self.config, _state(newest)
-        write_event(config.folder, "start", step=state.step, position=state.position)
+        where = {"step": state.step, "position": state.position}
+        write_event(config.folder, "start", **where, packages=package_versions())
         tell_idle(config, self.console)
         tell_short_stop(self.console)
         if newest:
@@ -86,8 +88,8 @@ class Training:
             with refusal_told(), self.console.status("starting engines (vLLM, DeepSpeed)"):
                 run = await self.stop.or_raise(start_run(config, state, _place(newest)))
             self.checkpoints.forget()
-            where = {"step": run.step, "version": run.version}
-            write_event(config.folder, "ready", **where, seconds=run.ready_s)
+            reached = {"step": run.step, "version": run.version}
+            write_event(config.folder, "ready", **reached, seconds=run.ready_s)
             monitor = TrainingMonitor(run, self.account)
             async with monitored(config.folder.name, monitor.read):
                 await self._through_losses(run, newest, monitor)

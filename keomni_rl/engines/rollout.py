@@ -7,8 +7,8 @@ It starts without weights when a learner will send them.
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,16 @@ class Reply:
     finish_reason: FinishReason
     num_tokens: int
     policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One answer as far as it has come."""
+
+    text: str
+    num_tokens: int
+    finish_reason: FinishReason | None
+    """None while it goes on."""
 
 
 class RolloutEngine:
@@ -141,9 +151,41 @@ class RolloutEngine:
             for output in final.outputs
         ]
 
+    async def stream(
+        self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling
+    ) -> AsyncGenerator[Part, None]:
+        """Answer one prompt, and tell of it while it is said; who stops listening ends it.
+
+        Raises:
+            EngineError: the engine died.
+        """
+        outputs = self._outputs(key, prompt, clip, sampling, kind="CUMULATIVE")
+        async with aclosing(outputs):
+            async for output in outputs:
+                (said,) = output.outputs
+                reason = FinishReason(said.finish_reason) if said.finish_reason else None
+                yield Part(said.text, len(said.token_ids), reason)
+
     async def _run(
         self, key: GroupKey, prompt: Prompt, clip: Clip, sampling: Sampling, **more: Any
     ) -> Any:
+        final = None
+        async for output in self._outputs(key, prompt, clip, sampling, kind="FINAL_ONLY", **more):
+            final = output
+        if final is None or not final.finished:
+            raise EngineError(f"the vLLM engine ended without an answer to {prompt.id!r}")
+        return final
+
+    async def _outputs(
+        self,
+        key: GroupKey,
+        prompt: Prompt,
+        clip: Clip,
+        sampling: Sampling,
+        *,
+        kind: Literal["FINAL_ONLY", "CUMULATIVE"],
+        **more: Any,
+    ) -> AsyncGenerator[Any, None]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -155,23 +197,20 @@ class RolloutEngine:
             max_tokens=sampling.max_new_tokens,
             seed=sampling.seed if sampling.temperature else None,
             stop_token_ids=self._ends,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind[kind],
             **more,
         )
         request = {
             "prompt": self._family.chat_text(self._processor, prompt.text),
             "multi_modal_data": {"audio": self._family.engine_audio(clip)},
         }
-        final = None
         with _dead_engine_told(f"answering {prompt.id!r}"):
-            answers = self._engine.generate(
+            outputs = self._engine.generate(
                 request, params, request_id=f"{key.run}-{key.index}-{key.attempt}"
             )
-            async for answer in answers:
-                final = answer
-        if final is None or not final.finished:
-            raise EngineError(f"the vLLM engine ended without an answer to {prompt.id!r}")
-        return final
+            async with aclosing(outputs):
+                async for output in outputs:
+                    yield output
 
     def _completion(self, output: Any) -> Completion:
         token_ids = np.asarray(output.token_ids, np.int32)

@@ -40,6 +40,8 @@ class Layout(Protocol):
     """One way in which a family's checkpoints lie on disk."""
 
     name: LayoutName
+    architecture: str
+    """The class in transformers that loads it."""
     companions: tuple[str, ...]
     """Files that belong to it and are not JSON or text: carried as bytes, never opened."""
 

@@ -58,7 +58,7 @@ def is_here(path: Path, revision: str | None = None) -> bool:
     """Whether `local_model` would find a model, or refuse it, without fetching anything."""
     from huggingface_hub import errors, snapshot_download
 
-    if os.path.exists(path) or not _is_hub_name(path.as_posix()):
+    if os.path.exists(path) or not is_hub_name(path.as_posix()):
         return True
     try:
         folder = snapshot_download(
@@ -82,7 +82,7 @@ def _hub_name(path: Path, revision: str | None) -> str | None:
             )
         return None
     name = path.as_posix()
-    if os.path.exists(path) or not _is_hub_name(name):
+    if os.path.exists(path) or not is_hub_name(name):
         raise CheckpointError(
             f"{name:.200}: no such model folder, and not a hub name either (owner/name); correct "
             "model.path"
@@ -90,7 +90,8 @@ def _hub_name(path: Path, revision: str | None) -> str | None:
     return name
 
 
-def _is_hub_name(name: str) -> bool:
+def is_hub_name(name: str) -> bool:
+    """Whether this can be the name of a repository of the hub, owner/name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 

@@ -35,6 +35,7 @@ class ThinkerLayout:
     """Implements `keomni_rl.models.family.Layout`: the thinker by itself."""
 
     name: LayoutName = "thinker"
+    architecture = "Qwen2_5OmniThinkerForConditionalGeneration"
     companions = ()
 
     def matches(self, config: Config) -> bool:
@@ -45,7 +46,7 @@ class ThinkerLayout:
         """The thinker's config, flat."""
         return config.get("thinker_config", config) | {
             "model_type": "qwen2_5_omni_thinker",
-            "architectures": ["Qwen2_5OmniThinkerForConditionalGeneration"],
+            "architectures": [self.architecture],
         }
 
     def stored_name(self, name: str) -> str:
@@ -61,6 +62,7 @@ class FullLayout:
     """Implements `keomni_rl.models.family.Layout`: the thinker in its place in the whole model."""
 
     name: LayoutName = "full"
+    architecture = "Qwen2_5OmniForConditionalGeneration"
     companions = ("spk_dict.pt",)
 
     def matches(self, config: Config) -> bool:
@@ -72,7 +74,7 @@ class FullLayout:
         if self.matches(config):
             return config
         return {
-            "architectures": ["Qwen2_5OmniForConditionalGeneration"],
+            "architectures": [self.architecture],
             "model_type": "qwen2_5_omni",
             "enable_audio_output": False,
             "thinker_config": config,

@@ -39,6 +39,7 @@ class ReleasedLayout:
     """Implements `keomni_rl.models.family.Layout`: names as Qwen released them."""
 
     name: LayoutName = "full"
+    architecture = "Qwen2AudioForConditionalGeneration"
     companions = ()
 
     def matches(self, config: Config) -> bool:  # noqa: ARG002 - there is no other
@@ -47,7 +48,7 @@ class ReleasedLayout:
 
     def convert(self, config: Config) -> Config:
         """Nothing to change but the architecture's name, which a base model may lack."""
-        return config | {"architectures": ["Qwen2AudioForConditionalGeneration"]}
+        return config | {"architectures": [self.architecture]}
 
     def stored_name(self, name: str) -> str:
         """The released name."""

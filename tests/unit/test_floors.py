@@ -9,7 +9,7 @@ HEAVY = ("vllm", "deepspeed")
 def test_the_driver_loads_no_engine():
     code = (
         "import pkgutil, importlib, sys, keomni_rl\n"
-        "for part in ('config', 'algorithms', 'rewards', 'data', 'evaluation', 'observe', 'planning', 'driver', 'doctor'):\n"
+        "for part in ('config', 'algorithms', 'rewards', 'data', 'evaluation', 'observe', 'planning', 'driver', 'doctor', 'playground'):\n"
         "    package = importlib.import_module('keomni_rl.' + part)\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        if '.probes' not in module.name:  # run in processes of their own\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keomni_rl.config import RunConfig
+from keomni_rl.config.describe import describe_method
 from keomni_rl.config.schema import PromptConfig
 from keomni_rl.errors import DataError
 from keomni_rl.evaluation.compare import check_same_questions, compare
@@ -14,8 +14,6 @@ from keomni_rl.observe.report.evaluations import EvaluationRun
 from keomni_rl.observe.report.folders import TrainingRun, read_folder
 
 Run = TrainingRun | EvaluationRun
-ADDED = {"all": "", "without_audio_tower": ", audio tower frozen", "lora": ", LoRA"}
-"""What learnt -> how a method's name says so."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,12 @@ def _taught(name: str, run: Run) -> Row:
     return Row(
         name=name,
         model=_model(run),
-        method=method(run.config) if run.config else "",
+        method=describe_method(run.config) if run.config else "",
         prompt=_style(run),
         steps=last.policy_version if last else None,
         summary=last,
         answers=_answers(run, last) if last else None,
     )
-
-
-def method(config: RunConfig) -> str:
-    """How a run teaches, as the seeds' papers name it."""
-    kind = "supervised"
-    if config.algo.kind == "grpo":
-        kind = "GRPO with think" if config.prompt.thinks else "GRPO without think"
-    return kind + ADDED[config.learner.trained]
 
 
 def _evaluated(name: str, run: EvaluationRun, method: str, steps: int | None) -> Row:

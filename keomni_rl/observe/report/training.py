@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from keomni_rl.config import RunConfig
-from keomni_rl.config.describe import describe_prompt, describe_trained
+from keomni_rl.config.describe import describe_run
 from keomni_rl.observe.report.curves import training_figures
 from keomni_rl.observe.report.figures import steps_per_point
 from keomni_rl.observe.report.folders import TrainingRun
@@ -37,7 +35,7 @@ def training_page(run: TrainingRun, embedding: Embedding) -> Page:
         template="training.html.j2",
         title=run.name,
         kind="training run",
-        settings=run_settings(run.config) if run.config else [],
+        settings=describe_run(run.config) if run.config else [],
         figures=training_figures(run),
         sounds=sounds,
         notes=[
@@ -60,32 +58,6 @@ def training_page(run: TrainingRun, embedding: Embedding) -> Page:
             "is_supervised": run.config is not None and run.config.algo.kind == "supervised",
         },
     )
-
-
-def run_settings(config: RunConfig) -> list[tuple[str, str]]:
-    """Names and values of what tells one run from another."""
-    train, rollout, learner = config.train, config.rollout, config.learner
-    is_grpo = config.algo.kind == "grpo"
-    settings = [
-        ("model", f"{config.model.path.name}, {config.model.dtype}"),
-        ("objective", "GRPO" if is_grpo else "supervised, likelihood of written answers"),
-        ("what learns", describe_trained(learner)),
-        ("prompt", describe_prompt(config.prompt)),
-        ("training files", ", ".join(Path(source.file).name for source in config.data.train)),
-        ("steps", f"{train.max_steps} of {train.groups_per_step} groups"),
-        ("learning rate", f"{learner.lr:g}, {learner.lr_schedule}"),
-        ("ZeRO stage", str(learner.zero_stage)),
-        ("seed", str(train.seed)),
-    ]
-    if is_grpo:
-        weights = ", ".join(f"{w:g} x {name}" for name, w in config.reward.weights.items())
-        settings += [
-            ("reward", weights),
-            ("group size", str(rollout.group_size)),
-            ("staleness", f"at most {train.max_staleness}"),
-            ("beta", f"{config.algo.beta:g}"),
-        ]
-    return settings
 
 
 def _idle_share(metrics: Sequence[Mapping[str, Any]]) -> float | None:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from keomni_rl.config.schema import PromptConfig
-from keomni_rl.data.prompts import make_lesson, make_prompt, split_completion
+from keomni_rl.data.prompts import make_lesson, make_prompt, split_completion, split_so_far
 from keomni_rl.errors import DataError
 
 ASKED = (
@@ -83,3 +83,19 @@ def test_split_completion():
     assert split_completion("<think> a </think><answer> b </answer>") == ("a", "b")
     assert split_completion("<answer>b") == ("", None)
     assert split_completion("</answer><answer>b</answer>") == ("", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<thi", ("", None)),
+        ("<think>I hear", ("I hear", None)),
+        ("<think>I hear a dog.</think><ans", ("I hear a dog.", None)),
+        ("<think>I hear a dog.</think><answer>do", ("I hear a dog.", "do")),
+        ("<think>a</think><answer>dog</answer>", ("a", "dog")),
+        ("<think>a <answer>dog", ("a <answer>dog</answer>", "dog")),
+        ("A dog.", ("", None)),
+    ],
+)
+def test_a_text_that_goes_on_is_split_as_far_as_it_is(text, parts):
+    assert split_so_far(text) == parts

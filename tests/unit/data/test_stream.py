@@ -101,3 +101,18 @@ def test_a_file_may_be_named_by_its_path_alone():
     assert [(s.file.name, s.count) for s in config.train] == [("a.jsonl", None), ("b.jsonl", 5)]
     with pytest.raises(ValueError, match="give every file a weight, or none"):
         DataConfig.model_validate({"train": ["a.jsonl", {"file": "b.jsonl", "weight": 1}]})
+
+
+def test_questions_used_are_counted_once_by_file_and_data_set(tmp_path):
+    rows = [GOOD | {"id": f"q{n}", "dataset": "AVQA" if n % 2 else None} for n in range(10)]
+    mixed = Source(file=write(tmp_path / "mixed.jsonl", *rows), weight=3)
+    plain = Source(file=file(tmp_path, "a", 50), weight=1)
+    prompts = stream(mixed, plain)
+    positions = [*range(30), 33, 35]
+    drawn = {prompts[position].id for position in positions}
+    used = prompts.used(positions)
+    assert used.total() == len(drawn)
+    own = GOOD.get("dataset") or ""
+    assert used[plain.file, own] == sum(i.startswith("a") for i in drawn)
+    assert used[mixed.file, "AVQA"] == sum(i in {"q1", "q3", "q5", "q7", "q9"} for i in drawn)
+    assert prompts.used([]).total() == 0

@@ -1,8 +1,9 @@
 import json
+from functools import partial
 
 import pytest
 
-from keomni_rl.driver.infer import InferSpec, read_asked
+from keomni_rl.driver.infer import asked_prompt, read_asked
 from keomni_rl.errors import DataError
 
 CHOICE = {"question": "What is heard?", "choices": ["dog", "cat"], "audio": "a.wav"}
@@ -58,10 +59,10 @@ def test_prompts_are_those_of_training_and_an_open_question_is_asked_as_it_is(tm
         "Output the thinking process (less than 50 words) in <think> </think> and final answer "
         "in <answer> </answer>."
     )
-    slow, quick = InferSpec(model=tmp_path), InferSpec(model=tmp_path, thinks=False)
-    assert slow.prompt(choice).text == f"What is heard? {options} {think}"
-    assert slow.prompt(opened).text == f"Please describe this audio. {think}"
-    assert quick.prompt(opened).text == "Please describe this audio."
-    assert quick.prompt(choice).text == (
+    slow, quick = partial(asked_prompt, thinks=True), partial(asked_prompt, thinks=False)
+    assert slow(choice).text == f"What is heard? {options} {think}"
+    assert slow(opened).text == f"Please describe this audio. {think}"
+    assert quick(opened).text == "Please describe this audio."
+    assert quick(choice).text == (
         f"What is heard? {options} Directly output the final answer in <answer> </answer>."
     )

@@ -1,9 +1,10 @@
 import pytest
 from report_folders import right_every, thought, write_evaluation, write_questions, write_run
 
+from keomni_rl.config.describe import describe_method
 from keomni_rl.evaluation.paired import Difference
 from keomni_rl.observe.report.folders import read_folder
-from keomni_rl.observe.report.methods import differences, method, table_rows
+from keomni_rl.observe.report.methods import differences, table_rows
 
 SUPERVISED = ("algo.kind=supervised", "algo.beta=0", "algo.importance_cap=null")
 
@@ -27,7 +28,7 @@ def test_methods_have_the_papers_names(tmp_path, file):
     }
     for number, (name, overrides) in enumerate(words.items()):
         run = read_folder(write_run(tmp_path / str(number), file, 1, [], *overrides))
-        assert method(run.config) == name
+        assert describe_method(run.config) == name
 
 
 def test_a_base_comes_once_for_each_prompt_and_a_run_by_its_last_evaluation(tmp_path, file):
