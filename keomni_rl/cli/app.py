@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from keomni_rl.cli import evaluation, model, plan, prepare, report, training
+from keomni_rl.cli import evaluation, model, plan, prepare, report, training, watch
 from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (
     training.train,
     training.demo,
     plan.plan,
+    watch.watch,
     report.report,
     evaluation.evaluate,
     evaluation.score,

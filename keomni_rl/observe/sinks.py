@@ -161,13 +161,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [
-        _object(f"{path}, line {number}", line)
+        parse_line(f"{path}, line {number}", line)
         for number, line, _ in bounded_lines(path, "an object a line", MAX_LINE_BYTES)
         if line.strip() and line.endswith(b"\n")
     ]
 
 
-def _object(where: str, line: bytes) -> dict[str, Any]:
+def parse_line(where: str, line: bytes) -> dict[str, Any]:
+    """The object that a line of JSONL holds.
+
+    Args:
+        where: it stands, for the error.
+        line: with or without its end.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
     try:
         found = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
