@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
+from keomni_rl.observe.trackers import Tracker, tracked
 from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
             check_placement(config.placement, roles(config))
             roll_back(config.folder, _state(newest))
             (config.folder / "config.yaml").write_text(to_yaml(config))
-            asyncio.run(Training(config, inputs, checkpoints, console).run_from(newest))
+            with tracked(config) as trackers:
+                training = Training(config, inputs, checkpoints, console, trackers)
+                asyncio.run(training.run_from(newest))
         finally:
             ray.shutdown()
 
@@ -70,6 +73,7 @@ class Training:
     inputs: Inputs
     checkpoints: Checkpoints
     console: Console
+    trackers: Sequence[Tracker] = ()
     account: Account = field(default_factory=Account)
     stop: Stop = field(default_factory=Stop)
 
@@ -116,7 +120,9 @@ class Training:
 
     async def _train(self, run: Run, newest: Checkpoint | None, monitor: TrainingMonitor) -> None:
         config, state = self.config, _state(newest)
-        writer = MetricsWriter(config.folder, tensorboard=config.observe.tensorboard)
+        writer = MetricsWriter(
+            config.folder, tensorboard=config.observe.tensorboard, trackers=self.trackers
+        )
         evaluation = None
         if config.evaluation and self.inputs.evaluation is not None:
             evaluation = Evaluation(run, config.evaluation, self.inputs.evaluation)
