@@ -185,11 +185,13 @@ def export(
     from keomni_rl.config.schema import ModelConfig
     from keomni_rl.driver.export import export_model, local_source
     from keomni_rl.errors import ConfigError
+    from keomni_rl.observe.doing import doing
 
     if revision is not None and base is None:
         raise ConfigError("--revision is of --base; give both")
     place = located(checkpoint)
-    with local_source(place) as source:
+    console = Console()
+    with doing("writing the model", console), local_source(place) as source:
         done = export_model(
             source,
             out,
@@ -198,7 +200,7 @@ def export(
             dtype=dtype,
         )
     of = done.source if isinstance(place, Path) else f"{done.source.name} of {place}"
-    Console().print(
+    console.print(
         f"wrote {done.folder}: layout {done.layout}, {done.num_bytes / 2**30:.2f} GiB, "
         f"trained weights from {of}, the rest from {done.base}",
         markup=False,

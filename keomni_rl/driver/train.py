@@ -31,6 +31,7 @@ from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.driver.stopping import Stop, unless
 from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
+from keomni_rl.observe.doing import doing
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
 from keomni_rl.observe.trackers import Tracker, tracked
@@ -49,7 +50,8 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
     config = settle(config)
     refuse_passing_folder(config.run_dir)
     with held(config.run_dir, command="train", resume=resume) as checkpoints:
-        inputs = open_inputs(config)
+        with doing("looking at model, questions and clips", console):
+            inputs = open_inputs(config)
         newest = checkpoints.newest() if resume else None
         if newest:
             check_adapters(newest.folder, config.learner)
@@ -87,7 +89,7 @@ class Training:
             self.console.print(f"resuming at step {state.step} from {newest.folder.name}")
         self.stop.listen()
         try:
-            with refusal_told(), self.console.status("starting engines (vLLM, DeepSpeed)"):
+            with refusal_told(), doing("starting engines (vLLM, DeepSpeed)", self.console):
                 run = await self.stop.or_raise(start_run(config, state, _place(newest)))
             self.checkpoints.forget()
             where = {"step": run.step, "version": run.version}
@@ -147,6 +149,7 @@ class Training:
                     evaluation=evaluation,
                     stop=self.stop,
                     on_step=on_step,
+                    doing=partial(doing, console=self.console),
                 )
                 await loop.train()
         finally:

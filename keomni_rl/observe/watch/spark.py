@@ -18,7 +18,7 @@ def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) ->
         is_ascii: use letters that every terminal has.
 
     Example:
-        sparkline([0, 1, 2, 3], 4, is_ascii=True) == "_-=#"
+        sparkline([0, 1, 2, 3], 4, is_ascii=True) == "_-+#"
     """
     blocks = ASCII_BLOCKS if is_ascii else BLOCKS
     columns = _means(values, width)
