@@ -53,6 +53,8 @@ def train(
         keomni-rl train my.yaml run_dir=s3://bucket/first
         keomni-rl train my.yaml run_dir=/shared/runs/first --start-or-resume
     """
+    if as_json and not check:
+        raise ConfigError("--json is of --check; watch a run with `keomni-rl watch RUN_DIR --json`")
     from keomni_rl.config import RunConfig
     from keomni_rl.driver.check import check_run
     from keomni_rl.driver.train import train as run_training
@@ -61,8 +63,6 @@ def train(
     config, goes_on = load_run(
         RunConfig, words or [], resume=resume, start_or_resume=start_or_resume
     )
-    if as_json and not check:
-        raise ConfigError("--json is of --check; watch a run with `keomni-rl watch RUN_DIR --json`")
     if check:
         found = check_run(config)
         if as_json:

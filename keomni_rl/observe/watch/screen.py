@@ -123,6 +123,8 @@ def _head(shot: Snapshot, width: int) -> list[RenderableType]:
         parts.append(Text(" ".join(shot.cause.split()), style=STATE_STYLES[shot.state]))
     if how_far := _how_far(shot):
         done, total, words = how_far
+        while len(words) > 1 and len("  ".join(words)) > width:
+            words.pop()
         parts.append(Text("  ".join(words)))
         if total:
             parts.append(ProgressBar(total=total, completed=done, width=min(width, 72)))
