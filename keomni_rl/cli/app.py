@@ -3,16 +3,38 @@
 import logging
 import signal
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from keomni_rl.cli import doctor, evaluation, model, plan, prepare, report, serve, training
+from keomni_rl import __version__
+from keomni_rl.cli import (
+    doctor,
+    evaluation,
+    model,
+    plan,
+    prepare,
+    report,
+    serve,
+    training,
+    watch,
+)
 from keomni_rl.errors import RUN_ERRORS, USER_ERRORS, StoppedError
 
+HELP = """GRPO for audio language models on Ray, vLLM and DeepSpeed.
+
+A mistake is one message and exit code 2; --debug behind any command shows the traceback.
+
+Examples:
+    keomni-rl demo
+    keomni-rl train my.yaml --check
+    keomni-rl watch runs/demo
+    keomni-rl --install-completion
+"""
 app = typer.Typer(
-    help="GRPO for audio language models on Ray, vLLM and DeepSpeed.",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -21,6 +43,7 @@ for command in (
     training.train,
     training.demo,
     plan.plan,
+    watch.watch,
     report.report,
     evaluation.evaluate,
     evaluation.score,
@@ -31,6 +54,24 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(prepare.app, name="prepare")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"keomni-rl {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """What comes before any command."""
 
 
 def main() -> None:

@@ -222,9 +222,11 @@ def export(
     from keomni_rl.config.run_dir import located
     from keomni_rl.config.schema import ModelConfig
     from keomni_rl.driver.export import export_model, local_source
+    from keomni_rl.observe.doing import doing
 
     place = located(checkpoint)
-    with local_source(place) as source:
+    console = Console()
+    with doing("writing the model", console), local_source(place) as source:
         done = export_model(
             source,
             out,
@@ -234,7 +236,6 @@ def export(
             license=license,
         )
     of = done.source if isinstance(place, Path) else f"{done.source.name} of {place}"
-    console = Console()
     console.print(
         f"wrote {done.folder}: layout {done.layout}, {done.num_bytes / 2**30:.2f} GiB, "
         f"trained weights from {of}, the rest from {done.base}",
@@ -242,7 +243,7 @@ def export(
         soft_wrap=True,
     )
     if push is not None:
-        with console.status(f"uploading to {push}"):
+        with doing(f"uploading to {push}", console):
             url = publish(done.folder, push, private=private)
         console.print(f"pushed: {url}", markup=False, soft_wrap=True)
 

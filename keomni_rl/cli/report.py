@@ -1,6 +1,8 @@
 """``report``."""
 
+import json
 import shutil
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +31,9 @@ def report(
     audio_mb: Annotated[
         float, typer.Option(help="Megabytes of the page that clips may take.", min=0)
     ] = 64,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print where it was written to as one JSON object.")
+    ] = False,
 ) -> None:
     """Write one page that opens without network: of a run, an evaluation, or several together.
 
@@ -49,13 +54,14 @@ def report(
         keomni-rl report runs/sft runs/grpo runs/grpo_think --out methods.html
     """
     from keomni_rl.config.run_dir import last_name, located
+    from keomni_rl.observe.doing import doing
     from keomni_rl.observe.report import write_report
     from keomni_rl.observe.report.sounds import Embedding
     from keomni_rl.storage.reading import add_file, local_folder
 
-    console = Console()
+    console = Console(stderr=as_json)
     places = [located(folder) for folder in folders]
-    with console.status("writing the report"), ExitStack() as copies:
+    with doing("writing the report", console), ExitStack() as copies:
         here = [copies.enter_context(local_folder(place)) for place in places]
         path = write_report(*here, out=out, embedding=Embedding(audio, audio_mb))
         written: list[Path | str] = [path]
@@ -63,5 +69,8 @@ def report(
             copy = Path(f"{last_name(places[0])}.html")
             shutil.copyfile(path, copy)
             written = [copy, add_file(places[0], path)]
+    if as_json:
+        sys.stdout.write(json.dumps({"written": [str(place) for place in written]}) + "\n")
+        return
     for place in written:
         console.print(f"report: {place}", markup=False, soft_wrap=True)

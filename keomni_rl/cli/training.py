@@ -1,6 +1,8 @@
 """``train`` and ``demo``."""
 
+import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,16 +38,23 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Validate everything, print the plan, start nothing.")
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="With --check: print plan and problems as one JSON object."),
+    ] = False,
 ) -> None:
     """Train a policy.
 
     Examples:
         keomni-rl train configs/ke_omni_r_7b.yaml run_dir=runs/first model.path=/models/omni
         keomni-rl train my.yaml --check
+        keomni-rl train my.yaml --check --json
         keomni-rl train --resume runs/first
         keomni-rl train my.yaml run_dir=s3://bucket/first
         keomni-rl train my.yaml run_dir=/shared/runs/first --start-or-resume
     """
+    if as_json and not check:
+        raise ConfigError("--json is of --check; watch a run with `keomni-rl watch RUN_DIR --json`")
     from keomni_rl.config import RunConfig
     from keomni_rl.driver.check import check_run
     from keomni_rl.driver.train import train as run_training
@@ -56,6 +65,10 @@ def train(
     )
     if check:
         found = check_run(config)
+        if as_json:
+            answer = {"plan": found.plan, "problems": found.problems}
+            sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+            raise typer.Exit(2 if found.problems else 0)
         plan = Table("what", "this run", title="Plan")
         for name, text in found.plan:
             plan.add_row(name, text)

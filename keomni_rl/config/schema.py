@@ -8,7 +8,7 @@ a run, as an overlay may bring it, `keomni_rl.config.idle` names.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from keomni_rl.config.placement import EvaluatePlacement, PlacementConfig
 from keomni_rl.config.run_dir import RunDir, working_folder
@@ -297,10 +297,45 @@ class FaultsConfig(Section):
     """Times that a lost learner is started anew from the last checkpoint before the run stops."""
 
 
+class WandbConfig(Section):
+    """Where a run is shown at W&B; its key comes from the environment or ``wandb login``."""
+
+    project: str = "keomni_rl"
+    entity: str | None = None
+    """User or team; null takes the key's own."""
+    name: str | None = None
+    """Of the run; null takes that of its folder."""
+
+
+class MlflowConfig(Section):
+    """Where a run is shown at MLflow; user and password come from the environment."""
+
+    experiment: str = "keomni_rl"
+    tracking_uri: str | None = None
+    """Of the server; null takes ``MLFLOW_TRACKING_URI`` or, without that, ``mlflow/`` in the run's
+    folder."""
+    name: str | None = None
+    """Of the run; null takes that of its folder."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str | None) -> str | None:
+        if uri is not None and "@" in uri:
+            raise ValueError(
+                "a URL with a user or a password in it, which files and logs would show; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+            )
+        return uri
+
+
 class ObserveConfig(Section):
     """What is written for people."""
 
     tensorboard: bool = True
+    wandb: WandbConfig | None = None
+    """Show metrics at W&B too, as ``{project: NAME}``; null does not."""
+    mlflow: MlflowConfig | None = None
+    """Show metrics at MLflow too, as ``{experiment: NAME}``; null does not."""
     rollout_groups: NotNegative = 4
     """Groups of each step kept in rollouts/ for reading."""
 

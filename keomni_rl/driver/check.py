@@ -20,6 +20,7 @@ from keomni_rl.driver.plan import describe_plan
 from keomni_rl.driver.topology import roles
 from keomni_rl.errors import USER_ERRORS, ConfigError, EngineError
 from keomni_rl.models.hub import is_here
+from keomni_rl.observe.trackers import check_trackers
 from keomni_rl.storage.store import open_store
 from keomni_rl.types import Prompt
 
@@ -48,6 +49,7 @@ def check_run(config: RunConfig) -> Check:
     check = Check([*describe_plan(config), *(("no use", line) for line in idle_settings(config))])
     model = _check_model(check, config)
     check.attempt(lambda: preflight.check_rewards(config))
+    check.attempt(lambda: check_trackers(config.observe))
     stream = check.attempt(lambda: preflight.open_stream(config))
     if stream:
         check.plan.append(("questions", str(stream.num_questions)))

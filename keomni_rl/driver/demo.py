@@ -17,6 +17,7 @@ from keomni_rl.data.questions import QuestionFile
 from keomni_rl.data.synthetic import SyntheticFiles, generate
 from keomni_rl.driver.export import export_model
 from keomni_rl.driver.train import train
+from keomni_rl.observe.doing import doing
 from keomni_rl.types import Question
 
 
@@ -53,7 +54,7 @@ def prepare_demo(spec: DemoSpec, cache: Path, console: Console) -> tuple[Synthet
         cache: folder that keeps both between runs.
         console: told of progress.
     """
-    with console.status("making sounds"):
+    with doing("making sounds", console):
         files = generate(
             cache / f"sounds-{spec.edition}-{spec.num_train}-{spec.num_heldout}-{spec.seed}",
             num_train=spec.num_train,
@@ -83,7 +84,8 @@ def _warm_up(spec: DemoSpec, files: SyntheticFiles, model: Path, console: Consol
     console.print("warming the tiny model up")
     config = warmup_config(spec, base, lessons, aside / "run")
     train(config, resume=False, console=console)
-    export_model(aside / "run", aside / "model")
+    with doing("writing the model", console):
+        export_model(aside / "run", aside / "model")
     (aside / "model").rename(model)
     shutil.rmtree(aside)
 

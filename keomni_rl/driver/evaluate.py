@@ -31,6 +31,7 @@ from keomni_rl.evaluation.judge import named
 from keomni_rl.evaluation.summary import Summary
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
+from keomni_rl.observe.doing import doing
 from keomni_rl.observe.progress import Progress
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.types import Prediction, Question
@@ -79,9 +80,9 @@ async def _evaluate(
     console: Console,
 ) -> Summary:
     num_kept = len(answered)
-    write_event(config.folder, "start", answered=num_kept)
+    write_event(config.folder, "start", answered=num_kept, questions=len(questions))
     tell_idle(config, console)
-    with console.status("starting evaluators"), refusal_told():
+    with doing("starting evaluators", console), refusal_told():
         pool = await start_pool(config)
     write_event(config.folder, "ready")
     started = time.monotonic()

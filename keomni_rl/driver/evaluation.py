@@ -64,7 +64,9 @@ class Evaluation:
 
     async def _answer(self, answering: Answering) -> Summary:
         policy = {"step": answering.step, "version": answering.version}
-        self._tell("evaluation start", answered=len(answering.answered), **policy)
+        questions = len(answering.questions)
+        answered = len(answering.answered)
+        self._tell("evaluation start", answered=answered, questions=questions, **policy)
         summary = await answering.run()
         self._tell("evaluation end", accuracy=summary.accuracy, n=summary.n, **policy)
         self.last = summary

@@ -7,6 +7,7 @@ Groups are never older than max_staleness versions when they are trained on
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from keomni_rl.observe.sinks import MetricsWriter, write_batch, write_event, wri
 from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
+Doing = Callable[[str], AbstractContextManager[None]]
+"""Shows what is being done meanwhile."""
 OnStep = Callable[[int, Mapping[str, float]], None]
 FAILURES = (StoppedError, ActorError, EngineError, NonFiniteLossError, ray.exceptions.RayError)
 """Ends of a run in which the learner is as it was after its last step."""
@@ -50,6 +53,7 @@ class Loop:
         evaluation: Evaluation | None,
         stop: Stop,
         on_step: OnStep,
+        doing: Doing = lambda _: nullcontext(),
     ) -> None:
         self._run = run
         self._config: RunConfig = run.config
@@ -61,6 +65,7 @@ class Loop:
         self._evaluation = evaluation
         self._stop = stop
         self._on_step = on_step
+        self._doing = doing
 
     @property
     def _step(self) -> int:
@@ -183,16 +188,17 @@ class Loop:
         if self._step == self._saved_step:
             return
         try:
-            name = await self._checkpoints.save(
-                RunState(
-                    step=self._step,
-                    version=self._run.version,
-                    position=self._slots.position,
-                    ahead=self._slots.ahead,
-                ),
-                self._run.save,
-                keep=self._config.checkpoint.keep,
-            )
+            with self._doing(f"writing the checkpoint of step {self._step}"):
+                name = await self._checkpoints.save(
+                    RunState(
+                        step=self._step,
+                        version=self._run.version,
+                        position=self._slots.position,
+                        ahead=self._slots.ahead,
+                    ),
+                    self._run.save,
+                    keep=self._config.checkpoint.keep,
+                )
         except OSError as error:
             cause = str(getattr(error, "cause", error))
             write_event(self._config.folder, "checkpoint failed", step=self._step, cause=cause)

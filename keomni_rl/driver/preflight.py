@@ -21,6 +21,7 @@ from keomni_rl.driver.prompt_room import PromptRoom
 from keomni_rl.errors import ConfigError, DataError
 from keomni_rl.models.family import find_family
 from keomni_rl.models.hub import local_model
+from keomni_rl.observe.trackers import check_trackers
 from keomni_rl.rewards.score import reward_functions
 from keomni_rl.types import Prompt, Question
 
@@ -44,11 +45,12 @@ def open_inputs(config: RunConfig) -> Inputs:
     Raises:
         CheckpointError: the model folder is missing or of an unknown family.
         ConfigError: a reward is unknown, clips may be longer than the model hears, or a prompt is
-            longer than an engine holds.
+            longer than an engine holds, or a tracker is not installed.
         DataError: a question or a clip cannot be used.
     """
     model = check_model(config.model, max_audio_s=config.data.max_audio_s)
     check_rewards(config)
+    check_trackers(config.observe)
     inputs = Inputs(stream=open_stream(config), evaluation=open_evaluation(config))
     check_room(config, model, inputs)
     return inputs

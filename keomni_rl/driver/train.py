@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,9 +31,11 @@ from keomni_rl.driver.start_failure import refusal_told
 from keomni_rl.driver.stopping import Stop, unless
 from keomni_rl.driver.topology import roles, start_run
 from keomni_rl.errors import LearnerLostError, StoppedError
+from keomni_rl.observe.doing import doing
 from keomni_rl.observe.packages import package_versions
 from keomni_rl.observe.progress import Progress, step_figures
 from keomni_rl.observe.sinks import MetricsWriter, truncate_metrics, write_event
+from keomni_rl.observe.trackers import Tracker, tracked
 from keomni_rl.storage.manifest import RunState
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
     config = settle(config)
     refuse_passing_folder(config.run_dir)
     with held(config.run_dir, command="train", resume=resume) as checkpoints:
-        inputs = open_inputs(config)
+        with doing("looking at model, questions and clips", console):
+            inputs = open_inputs(config)
         newest = checkpoints.newest() if resume else None
         if newest:
             check_adapters(newest.folder, config.learner)
@@ -58,7 +61,9 @@ def train(config: RunConfig, *, resume: bool, console: Console) -> None:
             check_placement(config.placement, roles(config))
             roll_back(config.folder, _state(newest))
             (config.folder / "config.yaml").write_text(to_yaml(config))
-            asyncio.run(Training(config, inputs, checkpoints, console).run_from(newest))
+            with tracked(config) as trackers:
+                training = Training(config, inputs, checkpoints, console, trackers)
+                asyncio.run(training.run_from(newest))
         finally:
             ray.shutdown()
 
@@ -71,6 +76,7 @@ class Training:
     inputs: Inputs
     checkpoints: Checkpoints
     console: Console
+    trackers: Sequence[Tracker] = ()
     account: Account = field(default_factory=Account)
     stop: Stop = field(default_factory=Stop)
 
@@ -85,7 +91,7 @@ class Training:
             self.console.print(f"resuming at step {state.step} from {newest.folder.name}")
         self.stop.listen()
         try:
-            with refusal_told(), self.console.status("starting engines (vLLM, DeepSpeed)"):
+            with refusal_told(), doing("starting engines (vLLM, DeepSpeed)", self.console):
                 run = await self.stop.or_raise(start_run(config, state, _place(newest)))
             self.checkpoints.forget()
             reached = {"step": run.step, "version": run.version}
@@ -118,7 +124,9 @@ class Training:
 
     async def _train(self, run: Run, newest: Checkpoint | None, monitor: TrainingMonitor) -> None:
         config, state = self.config, _state(newest)
-        writer = MetricsWriter(config.folder, tensorboard=config.observe.tensorboard)
+        writer = MetricsWriter(
+            config.folder, tensorboard=config.observe.tensorboard, trackers=self.trackers
+        )
         evaluation = None
         if config.evaluation and self.inputs.evaluation is not None:
             evaluation = Evaluation(run, config.evaluation, self.inputs.evaluation)
@@ -143,6 +151,7 @@ class Training:
                     evaluation=evaluation,
                     stop=self.stop,
                     on_step=on_step,
+                    doing=partial(doing, console=self.console),
                 )
                 await loop.train()
         finally:

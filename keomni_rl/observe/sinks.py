@@ -8,6 +8,7 @@ from typing import Any
 
 from keomni_rl.data.json_lines import bounded_lines
 from keomni_rl.errors import DataError
+from keomni_rl.observe.trackers.tracker import Tracker
 from keomni_rl.types import RolloutGroup
 
 MAX_LINE_BYTES = 2**26
@@ -17,10 +18,13 @@ BEFORE = "evaluation_before/"
 
 
 class MetricsWriter:
-    """``metrics.jsonl``, one line a step, and TensorBoard when asked for."""
+    """``metrics.jsonl``, one line a step, and TensorBoard and other trackers when asked for."""
 
-    def __init__(self, run_dir: Path, *, tensorboard: bool) -> None:
+    def __init__(
+        self, run_dir: Path, *, tensorboard: bool, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self._path = run_dir / "metrics.jsonl"
+        self._trackers = trackers
         self._board = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -51,6 +55,8 @@ class MetricsWriter:
         replace_lines(self._path, [line | added.get(line["step"], {}) for line in lines])
 
     def _show(self, step: int, metrics: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.show(step, metrics)
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
@@ -161,13 +167,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [
-        _object(f"{path}, line {number}", line)
+        parse_line(f"{path}, line {number}", line)
         for number, line, _ in bounded_lines(path, "an object a line", MAX_LINE_BYTES)
         if line.strip() and line.endswith(b"\n")
     ]
 
 
-def _object(where: str, line: bytes) -> dict[str, Any]:
+def parse_line(where: str, line: bytes) -> dict[str, Any]:
+    """The object that a line of JSONL holds.
+
+    Args:
+        where: it stands, for the error.
+        line: with or without its end.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
     try:
         found = json.loads(line.decode())
     except (ValueError, RecursionError) as error:

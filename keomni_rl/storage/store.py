@@ -19,6 +19,8 @@ from keomni_rl.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Stamp = tuple[int, int]
+"""Time of the last change in ns, bytes."""
 CHUNK_BYTES = 2**24
 PATIENCE_S = 60.0
 """For which work that cannot be put off is tried again."""
@@ -68,14 +70,19 @@ class Store:
         except ValueError as error:
             raise refused(url, error) from error
 
-    def read(self, name: str) -> bytes | None:
-        """The content of a small file; None if there is none."""
+    def read(self, name: str, *, start: int = 0) -> bytes | None:
+        """The content of a small file, from a byte on; None if there is none, or it is shorter."""
         try:
-            with self._files.open_input_stream(self._path(name)) as stream:
-                content: bytes = stream.read()
+            if not start:
+                with self._files.open_input_stream(self._path(name)) as stream:
+                    return bytes(stream.read())
+            with self._files.open_input_file(self._path(name)) as file:
+                if start >= file.size():
+                    return None
+                file.seek(start)
+                return bytes(file.read())
         except FileNotFoundError:
             return None
-        return content
 
     def write(self, name: str, content: bytes) -> None:
         """Put a small file in place, whole."""
@@ -114,13 +121,31 @@ class Store:
         Raises:
             ConfigError: a name leads out of the folder.
         """
+        return {name: size for name, (_, size) in self.stamps(folder).items()}
+
+    def stamps(self, folder: str = "", *, is_deep: bool = True) -> dict[str, Stamp]:
+        """Names of all files in a folder, when they were written, and their bytes.
+
+        Args:
+            folder: the folder.
+            is_deep: look below it too.
+
+        Raises:
+            ConfigError: a name leads out of the folder.
+        """
         base = self._path(folder) if folder else self._root
-        found = self._files.get_file_info(FileSelector(base, allow_not_found=True, recursive=True))
-        sizes = {i.path.removeprefix(f"{self._root}/"): i.size for i in found if _is_file(i)}
-        for name in sizes:
+        found = self._files.get_file_info(
+            FileSelector(base, allow_not_found=True, recursive=is_deep)
+        )
+        stamps = {
+            i.path.removeprefix(f"{self._root}/"): (i.mtime_ns, i.size)
+            for i in found
+            if _is_file(i)
+        }
+        for name in stamps:
             if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
                 raise ConfigError(f"{self.url}: holds {name!r:.80}, which leads out of it")
-        return sizes
+        return stamps
 
     def delete(self, name: str) -> None:
         """Take a file away; none is as good."""

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from keomni_rl.cli.prepare.overlap import OverlapSearch
+from keomni_rl.observe.doing import doing
 from keomni_rl.observe.progress import Progress
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def write_questions(
             is_all = selection.sample is None and not selection.heldout
             called = "training clips" if is_all else "candidate clips"
             selection = replace(selection, drop=search.run(clips, console, called=called))
-        written = writer.finish(selection)
+        with doing("writing questions", console):
+            written = writer.finish(selection)
     _show(f"{name}: {num_rows:,} rows", written, console)
 
 

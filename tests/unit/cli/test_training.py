@@ -48,3 +48,9 @@ def test_a_folder_is_named_once(submission):
     error = refusal([*words, "--start-or-resume", "--resume", "run"])
     assert isinstance(error, ConfigError)
     assert "give one of them" in str(error)
+
+
+def test_json_is_of_a_check():
+    error = refusal(["train", "my.yaml", "run_dir=run", "--json"])
+    assert isinstance(error, ConfigError)
+    assert "--json is of --check" in str(error)
