@@ -21,9 +21,15 @@ def joined(text: str) -> list[str]:
 
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command that the words after ``keomni-rl`` name and the values of its parameters."""
+    """The command that the words after ``keomni-rl`` name and the values of its parameters.
+
+    Options of no command, such as ``--install-completion``, are those of ``keomni-rl`` itself.
+    """
     command = get_command(app)
     while hasattr(command, "commands"):
+        if words[0].startswith("-"):
+            [option] = [p for p in command.params if words[0] in p.opts]
+            return command.name, {option.name: words[1:]}
         command, words = command.commands[words[0]], words[1:]
     return command.name, command.make_context(command.name, list(words)).params
 
