@@ -25,6 +25,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
+from keomni_rl.engines.kept_clips import keep_clips
 from keomni_rl.engines.lifeline import watch_lifeline
 from keomni_rl.engines.model_loader import register_load_format
 from keomni_rl.engines.packed_weights import Unpacker
@@ -40,6 +41,7 @@ RELOAD_LOG = "vllm.model_executor.model_loader.reload.layerwise"
 def register() -> None:
     """What vLLM calls in each of its processes: backend and load format known, parent watched."""
     watch_lifeline()
+    keep_clips()
     logging.getLogger(RELOAD_LOG).addFilter(_is_no_untouched_layer)
     register_load_format()
     if BACKEND not in WeightTransferEngineFactory._registry:

@@ -272,6 +272,24 @@ def test_completions_in_flight_go_on_under_new_weights(uniform, loop):
     assert uniform.largest_difference(groups) < 1e-5
 
 
+def test_completions_that_found_their_clip_computed_go_on_under_new_weights(uniform, loop):
+    """Their prompt was another's, which has ended: its sound is computed anew all the same."""
+
+    async def scenario():
+        short = Sampling(num_completions=1, max_new_tokens=1, temperature=1.0, seed=1)
+        long = Sampling(num_completions=8, max_new_tokens=400, temperature=1.0, seed=1)
+        await uniform.sample(short)
+        started = asyncio.create_task(uniform.sample(long))
+        await asyncio.sleep(0.7)
+        await uniform.send(4)
+        assert not started.done()
+        return await started
+
+    groups = loop.run_until_complete(scenario())
+    assert max(len(c.token_ids) for g in groups for c in g.completions) == 400
+    assert uniform.largest_difference(groups) < 1e-5
+
+
 def test_completions_in_flight_may_end_before_new_weights_come(uniform, loop, monkeypatch):
     monkeypatch.setattr(uniform.engine, "_pause", "wait")  # rollout.in_flight: finish
 
