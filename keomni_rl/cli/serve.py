@@ -17,7 +17,7 @@ def serve(
         typer.Argument(
             help="Model folder in either layout, or a name on the hub; a second one is asked "
             "the same, side by side.",
-            metavar="MODEL [OTHER]",
+            metavar="MODEL",
         ),
     ],
     port: Annotated[int, typer.Option(help="0 takes one that is free.", min=0, max=65535)] = 0,

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 class Guard:
     """Refuses requests that other pages make, and bodies that are too large or of no told size.
 
-    The browser names the page that a request comes from (``Origin``). A server that hears more
-    than a request's told size is not what is here: uvicorn reads no further.
+    A browser names the page that makes a request (``Origin``). Of a body the told size is looked
+    at, beyond which uvicorn does not read.
 
     Args:
         app: what is guarded.

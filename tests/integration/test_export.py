@@ -114,6 +114,11 @@ def test_adapters_that_were_trained_speak_in_plain_vllm_beside_a_voice(inputs, t
     assert "step_000003" in told
 
     config = load_config(RunConfig, [str(run.path / "config.yaml")])
+    card = (out / "README.md").read_text()
+    num_questions = 3 * config.train.groups_per_step
+    assert f"| {inputs.train.name} | synthetic | {num_questions} |" in card
+    assert "at training | at export" in card
+    assert "supervised, LoRA from" in card
     asked = Asked(inputs, inputs.model, tmp_path)
     network = asked.family.load(inputs.model, torch.float32)
     before = asked.by_learner(network)

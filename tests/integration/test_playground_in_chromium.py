@@ -264,8 +264,16 @@ def test_told_to_leave_it_goes_with_its_engines(served):
     assert marked(served.mark) == {}
 
 
-def test_an_interrupt_ends_it_too(inputs):
+def test_a_dead_engine_is_a_message_and_an_interrupt_ends_the_rest(inputs, browser, question):
     served = Served(inputs.model)
+    page = open_page(browser, served)
+    (engine,) = (pid for pid, name in marked(served.mark).items() if "EngineCore" in name)
+    os.kill(engine, signal.SIGKILL)
+    give(page, question)
+    page.keyboard.press("Control+Enter")
+    finished(page)
+    expect(page.locator("#trouble")).to_have_text(re.compile("the vLLM engine died while"))
+    page.close()
     assert served.end(signal.SIGINT) == 130
     assert marked(served.mark) == {}
 

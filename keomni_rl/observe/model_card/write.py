@@ -109,14 +109,17 @@ def _commands(facts: CardFacts) -> list[str]:
     """What leads from the recipe to this folder and its figures."""
     config, state = facts.provenance.config, facts.provenance.state
     name = shlex.quote(facts.name)
+    began = facts.source
+    if config:
+        began = str(config.model.path) if _is_on_hub(config) else config.model.path.name
+    base = "" if began == facts.base.name else f" --base {shlex.quote(facts.base.name)}"
     if config is None or state is None:
-        base = f" --base {shlex.quote(facts.base.name)}" if facts.source != facts.base.name else ""
         source = shlex.quote(facts.source)
         return [f"keomni-rl export {source} {name} --layout {facts.layout}{base}"]
     checkpoint = shlex.quote(f"runs/{last_name(config.run_dir)}/checkpoints/{facts.source}")
     commands = [
         f"keomni-rl train {RECIPE}",
-        f"keomni-rl export {checkpoint} {name} --layout {facts.layout}",
+        f"keomni-rl export {checkpoint} {name} --layout {facts.layout}{base}",
     ]
     if config.evaluation:
         words = [

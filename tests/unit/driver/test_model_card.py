@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from report_folders import right_every, write_questions, write_run
 from safetensors.torch import save_file
 
 from keomni_rl.config import RunConfig, load_config
+from keomni_rl.config.schema import ModelConfig
 from keomni_rl.data.synthetic import generate
+from keomni_rl.driver.card_facts import card_facts
 from keomni_rl.driver.checkpoints import save_checkpoint
 from keomni_rl.driver.export import export_model, local_source
 from keomni_rl.evaluation.summary import read_summary
 from keomni_rl.models.layout import write_model
 from keomni_rl.observe.model_card import License
+from keomni_rl.observe.model_card.write import model_card
 from keomni_rl.observe.packages import package_versions
 from keomni_rl.observe.sinks import write_event
 from keomni_rl.storage.manifest import RunState
@@ -161,6 +165,29 @@ def test_weights_that_were_not_evaluated_claim_no_result(run, tmp_path):
     assert card.data.eval_results is None
     assert "of policy 9 and were not evaluated themselves" in card.text
     assert "after: policy 6" in card.text
+
+
+def test_a_version_of_mmau_is_named_with_the_score(card, run):
+    """The words for MMAU's own questions, which no test has."""
+    facts = card_facts(
+        run.parent / "mine",
+        ModelConfig(path=Path("Qwen/Qwen2.5-Omni-7B"), revision="0123abc"),
+        run.parent / "mine",
+        run / "checkpoints" / "step_000006",
+        name="mine",
+        license=License(id="other", name="mine-1", link="https://example.org/mine"),
+    )
+    told = facts.provenance
+    after = told.after.model_copy(update={"mmau_version": "v05.15.25"})
+    card = ModelCard(model_card(replace(facts, provenance=replace(told, after=after))))
+    assert "MMAU test-mini, version v05.15.25, by MMAU's own verdict." in card.text
+    assert "not MMAU's" not in card.text
+    assert {r.dataset_name for r in card.data.eval_results} == {"MMAU test-mini, v05.15.25"}
+    assert card.data.base_model == "Qwen/Qwen2.5-Omni-7B"
+    assert "| base | Qwen/Qwen2.5-Omni-7B, revision 0123abc |" in card.text
+    assert (card.data.license, card.data.license_name) == ("other", "mine-1")
+    assert "Training began with Tiny Omni" in card.text
+    assert "--layout thinker --base Qwen/Qwen2.5-Omni-7B" in section(card, "Reproduce")
 
 
 def test_a_bare_model_says_that_its_training_is_unknown(base, tmp_path):
