@@ -84,8 +84,10 @@ class LearnerActor:
         return self._engine.step(rows, step)
 
     def weight_names(self) -> list[str]:
-        """Wire names of everything that a transfer sends."""
-        return [meta.name for meta in self._engine.source.metadata()]
+        """Wire names of everything that engines load after a first transfer."""
+        from keomni_rl.engines.adapter_merge import loaded_names
+
+        return loaded_names(meta.name for meta in self._engine.source.metadata())
 
     def ping(self) -> None:
         """Answer; an actor that is gone does not."""
@@ -119,7 +121,8 @@ class LearnerActor:
     def publish(self, destination: str, version: int) -> Sent:
         """Send the current weights under ``version``; every rank calls it, rank 0 sends.
 
-        The first time they go whole, afterwards only what a step may have changed.
+        The first time they go whole, afterwards only what a step may have changed: of adapted
+        matrices the adapters alone.
         """
         from keomni_rl.engines.weight_source import num_bytes
 

@@ -90,7 +90,7 @@ class LearnerGroup:
         return dict(metrics[0])
 
     async def weight_names(self) -> list[str]:
-        """Wire names of everything that a transfer sends."""
+        """Wire names of everything that engines load after a first transfer."""
         names: list[str] = (await self._on([0], "weight_names", ()))[0]
         return names
 

@@ -39,8 +39,8 @@ class CpuTrainerInitInfo(TrainerInitInfo):
 class CpuTrainerWeightTransferEngine(TrainerWeightTransferEngine[CpuTrainerInitInfo]):
     """The learner side: every rank iterates the source, rank 0 packs and sends.
 
-    A source may be `LearnerWeights`, whose frozen part is gathered and packed only once, or any
-    other, whose weights all may change.
+    A source may be `LearnerWeights`, of which all that never changes is gathered and packed only
+    once, or any other, whose weights all may change.
     """
 
     init_info_cls = CpuTrainerInitInfo
@@ -79,7 +79,11 @@ class CpuTrainerWeightTransferEngine(TrainerWeightTransferEngine[CpuTrainerInitI
     def _pack(self) -> list[Packed]:
         if not isinstance(self.source, LearnerWeights):
             return self._pack_changing(self.source)
-        return [*self._pack_frozen(self.source.frozen), *self._pack_changing(self.source.changing)]
+        return [
+            *self._pack_frozen(self.source.frozen),
+            *self._pack_frozen(self.source.kept),
+            *self._pack_changing(self.source.changing),
+        ]
 
     def _pack_frozen(self, source: WeightSource) -> list[Packed]:
         if source not in self._frozen:

@@ -33,6 +33,8 @@ from keomni_rl.engines.packed_weights import Unpacker
 BACKEND = "cpu"
 SENDER = "keomni_rl.engines.cpu_weight_sender"
 """Imported by the learner alone: the engines' processes need no DeepSpeed."""
+RECEIVERS = "keomni_rl.engines.merging_engines"
+RECEIVER_OF = {"cpu": "CpuEngine", "nccl": "NcclEngine", "ipc": "IpcEngine"}
 
 
 RELOAD_LOG = "vllm.model_executor.model_loader.reload.layerwise"
@@ -44,11 +46,17 @@ def register() -> None:
     keep_clips()
     logging.getLogger(RELOAD_LOG).addFilter(_is_no_untouched_layer)
     register_load_format()
-    if BACKEND not in WeightTransferEngineFactory._registry:
-        WeightTransferEngineFactory.register_engine(BACKEND, CpuWeightTransferEngine)
+    if BACKEND not in WeightTransferTrainerFactory._registry:
+        for backend, receiver in RECEIVER_OF.items():
+            WeightTransferEngineFactory.register_engine(receiver_name(backend), RECEIVERS, receiver)
         WeightTransferTrainerFactory.register_engine(
             BACKEND, SENDER, "CpuTrainerWeightTransferEngine"
         )
+
+
+def receiver_name(backend: str) -> str:
+    """What vLLM knows the engines' side of a backend by; its own names are taken."""
+    return f"keomni_rl_{backend}"
 
 
 def _is_no_untouched_layer(record: logging.LogRecord) -> bool:

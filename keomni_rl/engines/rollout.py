@@ -66,6 +66,7 @@ class RolloutEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from keomni_rl.engines.cpu_weight_transfer import receiver_name
         from keomni_rl.engines.model_loader import LOAD_FORMAT, write_served_folder
         from keomni_rl.engines.worker_extension import WORKER_EXTENSION
 
@@ -106,7 +107,7 @@ class RolloutEngine:
                 enable_prefix_caching=True,
                 # Only whole blocks of a prompt are shared by its completions; 128 is usual on CPU.
                 block_size=32 if on_cpu else None,
-                weight_transfer_config=WeightTransferConfig(backend=spec.backend),
+                weight_transfer_config=WeightTransferConfig(backend=receiver_name(spec.backend)),
                 worker_extension_cls=WORKER_EXTENSION,
                 # Of the distribution really sampled from: after temperature and forbidden tokens.
                 logprobs_mode="processed_logprobs",

@@ -1,19 +1,19 @@
 """The learner's weights as vLLM wants them: named, whole, in order, gathered from ZeRO-3 shards.
 
-Most of a network may never change: a frozen audio tower, everything beside the adapted matrices.
+Most of a network may never change: a frozen audio tower, everything beside the adapters.
 `LearnerWeights` keeps that part apart, so that engines get it once and the rest with every step.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from math import prod
 
 import deepspeed
 import torch
-from torch import nn
 from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
-from keomni_rl.models.adapters import Weight
+from keomni_rl.engines.adapter_parts import Sendable, adapter_parts
+from keomni_rl.models.adapters import Weight, whole_shape
 
 GATHER_BYTES = 512 * 2**20
 """Parameters gathered at once under ZeRO-3; each gather is one collective."""
@@ -33,18 +33,17 @@ class ZeroWeightSource(WeightSource):
     two tensors holds no half-finished collective.
 
     Args:
-        weights: what is sent, adapters merged.
+        weights: what is sent.
         wire_name: in-memory name -> the name that vLLM loads it under.
     """
 
-    def __init__(self, weights: Iterable[Weight], wire_name: Callable[[str], str]) -> None:
+    def __init__(self, weights: Iterable[Sendable], wire_name: Callable[[str], str]) -> None:
         self._weights = [(wire_name(weight.name), weight) for weight in weights]
 
     def metadata(self) -> list[ParamMeta]:
         """Names, dtypes and whole shapes, without a gather."""
         return [
-            ParamMeta(name, weight.whole.dtype, tuple(whole_shape(weight.whole)))
-            for name, weight in self._weights
+            ParamMeta(name, weight.dtype, tuple(weight.shape)) for name, weight in self._weights
         ]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -56,8 +55,8 @@ class ZeroWeightSource(WeightSource):
                 for name, weight in bucket:
                     yield name, weight.value()
 
-    def _buckets(self) -> Iterator[list[tuple[str, Weight]]]:
-        bucket: list[tuple[str, Weight]] = []
+    def _buckets(self) -> Iterator[list[tuple[str, Sendable]]]:
+        bucket: list[tuple[str, Sendable]] = []
         size = 0
         for name, weight in self._weights:
             num_bytes = sum(whole_shape(p).numel() * p.element_size() for p in weight.parts)
@@ -73,28 +72,34 @@ class ZeroWeightSource(WeightSource):
 class LearnerWeights(WeightSource):
     """All weights of the learner: first those that never change, then those that do.
 
+    - `frozen`: never change, and engines load them once.
+    - `kept`: the matrices that adapters are on, which engines keep to merge adapters with.
+    - `changing`: what a step may have changed. The adapters alone, where there are any.
+
     Args:
-        weights: of the whole network, adapters merged.
+        weights: of the whole network.
         wire_name: in-memory name -> the name that vLLM loads it under.
     """
 
     def __init__(self, weights: Iterable[Weight], wire_name: Callable[[str], str]) -> None:
         weights = list(weights)
-        changing = _with_fused(weight.name for weight in weights if weight.is_trained)
-        self.frozen = ZeroWeightSource(
-            (weight for weight in weights if weight.name not in changing), wire_name
-        )
-        self.changing = ZeroWeightSource(
-            (weight for weight in weights if weight.name in changing), wire_name
-        )
+        names = _with_fused(weight.name for weight in weights if weight.is_trained)
+        learning = [weight for weight in weights if weight.name in names]
+        kept: Sequence[Sendable] = ()
+        changing: Sequence[Sendable] = learning
+        if any(weight.is_adapted for weight in learning):
+            kept, changing = adapter_parts(learning)
+        self.frozen = ZeroWeightSource((w for w in weights if w.name not in names), wire_name)
+        self.kept = ZeroWeightSource(kept, wire_name)
+        self.changing = ZeroWeightSource(changing, wire_name)
 
     def metadata(self) -> list[ParamMeta]:
-        """Of both parts."""
-        return [*self.frozen.metadata(), *self.changing.metadata()]
+        """Of all parts."""
+        return [*self.frozen.metadata(), *self.kept.metadata(), *self.changing.metadata()]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield both parts in the order of `metadata`."""
-        return chain(self.frozen, self.changing)
+        """Yield all parts in the order of `metadata`."""
+        return chain(self.frozen, self.kept, self.changing)
 
 
 def _with_fused(names: Iterable[str]) -> set[str]:
@@ -106,12 +111,6 @@ def _with_fused(names: Iterable[str]) -> set[str]:
         beside = next((group for group in FUSED if layer in group), (layer,))
         found |= {f"{parent}.{other}.{kind}" for other in beside} if parent else {name}
     return found
-
-
-def whole_shape(param: nn.Parameter) -> torch.Size:
-    """The shape before ZeRO-3 took the parameter apart."""
-    shape: torch.Size = getattr(param, "ds_shape", param.shape)
-    return shape
 
 
 def num_bytes(metas: Iterable[ParamMeta]) -> int:

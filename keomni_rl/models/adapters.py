@@ -1,10 +1,11 @@
 """What of a network learns: everything, all but the audio tower, or low-rank adapters alone.
 
-Adapters (LoRA, arXiv 2106.09685) are injected by peft. They are never sent anywhere: engines and
-exported models get the merged weights, W + (alpha / rank) * B A, under the layer's own name. vLLM
-could serve adapters beside the weights, but not for Qwen2-Audio, and a request in flight keeps the
-adapter it began with. What is sent is larger for it: with adapters of rank 8 on the attention of a
-7B 1.6 GB in bfloat16, where A and B have 10 MB and the whole model 16.5 GB.
+Adapters (LoRA, arXiv 2106.09685) are injected by peft. They are never served: engines sample with
+the merged weights, W + (alpha / rank) * B A, and exported models have them, under the layer's own
+name. vLLM could serve adapters beside the weights, but not for Qwen2-Audio, and a request in flight
+keeps the adapter it began with. Engines merge for themselves what they are sent, see
+`keomni_rl.engines.adapter_merge`: with adapters of rank 8 on the attention of a 7B A and B have
+10 MB in bfloat16, the merged matrices 1.6 GB and the whole model 16.5 GB.
 """
 
 from collections.abc import Iterator, Mapping
@@ -86,16 +87,37 @@ class Weight:
         return self.parts[0]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weight."""
+        return self.whole.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the weight."""
+        return whole_shape(self.whole)
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether there is an adapter on it."""
+        return len(self.parts) > 1
+
+    @property
     def is_trained(self) -> bool:
         """Whether a step may change it."""
         return any(part.requires_grad for part in self.parts)
 
     def value(self) -> torch.Tensor:
         """The weight, merged where it is adapted; its parts must be gathered."""
-        if len(self.parts) == 1:
+        if not self.is_adapted:
             return self.whole.detach()
         base, down, up = (part.detach() for part in self.parts)
         return merge(base, down, up, self.scale)
+
+
+def whole_shape(param: nn.Parameter) -> torch.Size:
+    """The shape before ZeRO-3 took the parameter apart."""
+    shape: torch.Size = getattr(param, "ds_shape", param.shape)
+    return shape
 
 
 def merge(base: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: float) -> torch.Tensor:

@@ -93,8 +93,8 @@ def make_plan(
 
 
 def transfer_bytes(config: RunConfig, shape: ModelShape) -> float:
-    """Of all weights, adapters merged, in the type that engines have them in."""
-    return shape.num_sent * ELEMENT[config.model.dtype]
+    """Of what learns, after each step: other weights engines have from the first transfer."""
+    return shape.num_trained * ELEMENT[config.model.dtype]
 
 
 def _timing(

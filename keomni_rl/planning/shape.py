@@ -34,7 +34,7 @@ class ModelShape:
     """Of all that is loaded, adapters included."""
     num_trained: int
     num_sent: int
-    """Of what a transfer sends, adapters merged."""
+    """Of what engines have in the end, adapters merged."""
     vocabulary: int
     language_model: Stack
     audio_tower: Stack

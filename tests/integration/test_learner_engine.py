@@ -76,6 +76,7 @@ def make_rows(model):
 
 
 def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta, naps, out):
+    from keomni_rl.engines.adapter_merge import AdapterMerger
     from keomni_rl.engines.learner import LearnerEngine
 
     engine = LearnerEngine(
@@ -110,10 +111,11 @@ def rank_main(rank, world, port, model, stage, settings, steps, checkpoint, beta
             metrics.append(engine.step(rows, step))
     except NonFiniteLossError:
         metrics = [{"refused": 1.0}]
-    weights = {name: tensor.clone() for name, tensor in engine.source}
+    sent = [(name, tensor.clone()) for name, tensor in engine.source]
     if rank == 0:
         out.mkdir()
-        save_file(weights, out / "sent.safetensors")
+        loaded = dict(AdapterMerger(torch.device("cpu")).merged(sent))
+        save_file(loaded, out / "loaded.safetensors")
         last = {k: torch.tensor(v, dtype=torch.float64) for k, v in metrics[-1].items()}
         save_file(last, out / "metrics.safetensors")
     dist.barrier()
@@ -156,18 +158,18 @@ def plain(tmp_path_factory, inputs):
 
 
 def difference(a, b):
-    first, second = load_file(a / "sent.safetensors"), load_file(b / "sent.safetensors")
+    first, second = load_file(a / "loaded.safetensors"), load_file(b / "loaded.safetensors")
     assert first.keys() == second.keys()
     return max(float((first[n] - second[n]).abs().max()) for n in first)
 
 
 def moved(a, model):
     start = find_family(model).load(model, torch.float32).state_dict()
-    sent = load_file(a / "sent.safetensors")
+    loaded = load_file(a / "loaded.safetensors")
     return max(
-        float((sent["thinker." + n] - t).abs().max())
+        float((loaded["thinker." + n] - t).abs().max())
         for n, t in start.items()
-        if "thinker." + n in sent
+        if "thinker." + n in loaded
     )
 
 
@@ -221,13 +223,13 @@ def test_ranks_and_stage_may_change_between_runs(inputs, tmp_path):
 
 
 def changed(a, model):
-    """In-memory names of the sent weights that are not the start's to the bit."""
+    """In-memory names of the loaded weights that are not the start's to the bit."""
     family = find_family(model)
     start = family.load(model, torch.float32).state_dict()
-    sent = load_file(a / "sent.safetensors")
+    loaded = load_file(a / "loaded.safetensors")
     wired = {family.wire_name(name): name for name in start}
-    assert sent.keys() <= wired.keys()
-    return {wired[n] for n, t in sent.items() if not torch.equal(t, start[wired[n]])}, set(start)
+    assert loaded.keys() <= wired.keys()
+    return {wired[n] for n, t in loaded.items() if not torch.equal(t, start[wired[n]])}, set(start)
 
 
 @pytest.mark.parametrize(("world", "stage"), [(1, 0), (2, 2), (2, 3)])
@@ -269,8 +271,8 @@ def test_adapters_learn_alone_and_engines_get_the_merged_weights(inputs, tmp_pat
     base = find_family(inputs.model).load(inputs.model, torch.float32)
     base = base.get_parameter(f"{name}.weight")
     down, up = stored[f"{name}.lora_A.default.weight"], stored[f"{name}.lora_B.default.weight"]
-    sent = load_file(one / "sent.safetensors")[f"thinker.{name}.weight"]
-    torch.testing.assert_close(sent, base + 4.0 * up @ down, rtol=0, atol=1e-6)
+    loaded = load_file(one / "loaded.safetensors")[f"thinker.{name}.weight"]
+    torch.testing.assert_close(loaded, base + 4.0 * up @ down, rtol=0, atol=1e-6)
     two = learn(tmp_path, inputs.model, "two", world=2, stage=3, steps=3, **LORA)
     assert difference(one, two) < 1e-4
 

@@ -42,11 +42,13 @@ def test_adapters_alone_learn_from_a_folder_of_recordings(inputs, tmp_path):
         *("learner.trained=lora", "learner.lora.rank=4", "learner.lr=2e-3"),
     )
     assert [m["step"] for m in run.metrics] == [1, 2, 3, 4]
-    # What was sampled is what the learner scores, after every transfer of merged weights too.
+    # What was sampled is what the learner scores, after every transfer of adapters too.
     assert all(m["kl/rollout_policy_max"] < 1e-4 for m in run.metrics)
     assert run.metrics[0]["kl/ref_mean"] < 1e-6 < run.metrics[-1]["kl/ref_mean"]
     stored = load_file(run.path / "checkpoints" / "step_000004" / "policy-00000.safetensors")
     assert all(".lora_" in name for name in stored)
+    sizes = {m["publish/bytes"] for m in run.metrics}
+    assert sizes == {sum(tensor.nbytes for tensor in stored.values())}
     assert {
         json.loads(line)["audio"].rsplit("/")[-1]
         for f in (run.path / "rollouts").iterdir()

@@ -12,14 +12,15 @@ from keomni_rl.config.schema import LearnerConfig, LoraConfig, PromptConfig
 from keomni_rl.data.audio import load_clip, log_mel
 from keomni_rl.data.prompts import make_prompt
 from keomni_rl.data.questions import QuestionFile
+from keomni_rl.engines.adapter_parts import Adapter
 from keomni_rl.engines.cpu_weight_sender import (
     CpuTrainerInitInfo,
     CpuTrainerWeightTransferEngine,
 )
 from keomni_rl.engines.rollout import RolloutEngine
 from keomni_rl.engines.specs import EngineSpec, Sampling
-from keomni_rl.engines.weight_source import LearnerWeights, ZeroWeightSource
-from keomni_rl.models.adapters import choose_trained, lora_scale, merged_weights
+from keomni_rl.engines.weight_source import LearnerWeights, ZeroWeightSource, num_bytes
+from keomni_rl.models.adapters import choose_trained, lora_scale, merge_stored, merged_weights
 from keomni_rl.models.family import find_family
 from keomni_rl.models.shared_prefix import PackedRows, Policy
 from keomni_rl.models.tiny import build_tiny
@@ -332,6 +333,9 @@ def test_placeholder_tokens_are_never_sampled(uniform, loop):
     assert not forbidden & set(sampled)
 
 
+SAID = ("token_ids", "rollout_logprobs")
+
+
 class Adapted:
     """A network beside the bench's own, of which only adapters of two fused matrices learn."""
 
@@ -342,20 +346,29 @@ class Adapted:
         self.policy = Policy(
             self.network, bench.family, forbidden_tokens=bench.policy.forbidden_tokens
         )
-        self.weights = list(merged_weights(self.network, lora_scale(config)))
+        self.scale = lora_scale(config)
+        self.weights = list(merged_weights(self.network, self.scale))
         self.source = LearnerWeights(self.weights, bench.family.wire_name)
-        self.family = bench.family
+        self.family, self.model = bench.family, bench.model
 
-    def learn(self, seed):
+    def learn(self, seed, size=0.05):
         torch.manual_seed(seed)
         with torch.no_grad():
             for parameter in self.network.parameters():
                 if parameter.requires_grad:
-                    parameter.add_(torch.randn_like(parameter) * 0.05)
+                    parameter.add_(torch.randn_like(parameter) * size)
 
-    def only_what_learns(self):
-        trained = [weight for weight in self.weights if weight.is_trained]
-        return ZeroWeightSource(trained, self.family.wire_name)
+    def without_what_is_fused(self):
+        adapters = [Adapter(weight) for weight in self.weights if weight.is_adapted]
+        return ZeroWeightSource(adapters, self.family.wire_name)
+
+    def exported(self):
+        """A plain network with the weights that an export of this one writes."""
+        plain = self.family.load(self.model, torch.float32)
+        base = [(name, p.detach().clone()) for name, p in plain.named_parameters()]
+        stored = {name: p.detach() for name, p in self.network.named_parameters()}
+        plain.load_state_dict(dict(merge_stored(stored, iter(base), self.scale)), strict=False)
+        return plain
 
 
 def test_what_a_step_may_have_changed_is_enough_after_all_was_sent(any_bench, loop):
@@ -363,6 +376,9 @@ def test_what_a_step_may_have_changed_is_enough_after_all_was_sent(any_bench, lo
     changing = adapted.source.changing.metadata()
     layers = bench.network.get_submodule(bench.family.language_model).layers
     assert len(changing) == 5 * len(layers)  # q, k, v, gate, up
+    learnt = [p for p in adapted.network.parameters() if p.requires_grad]
+    assert num_bytes(changing) == sum(p.nbytes for p in learnt)
+    assert num_bytes(changing) < num_bytes(adapted.source.metadata()) / 20
 
     async def scenario():
         sender = await bench.connect(adapted.source)
@@ -377,7 +393,7 @@ def test_what_a_step_may_have_changed_is_enough_after_all_was_sent(any_bench, lo
             fresh = bench.largest_difference(await bench.sample(), adapted.policy)
             differences.append((stale, fresh))
         bench.client.is_far = False
-        sender.source = adapted.only_what_learns()
+        sender.source = adapted.without_what_is_fused()
         await bench.publish(sender, 14)
         broken = bench.largest_difference(await bench.sample(), adapted.policy)
         return differences, broken
@@ -388,6 +404,32 @@ def test_what_a_step_may_have_changed_is_enough_after_all_was_sent(any_bench, lo
         assert fresh < 1e-5
     # vLLM makes a fused parameter anew: what is fused with one that learns has to go with it.
     assert not broken < 1e-3
+
+
+def test_an_engine_that_got_adapters_is_the_exported_model(any_bench, loop):
+    """With the same seeds it says the same, with the same probabilities."""
+    bench, adapted = any_bench, Adapted(any_bench)
+
+    async def said():
+        completions = [c for g in await bench.sample() for c in g.completions]
+        return (np.concatenate([getattr(c, name) for c in completions]) for name in SAID)
+
+    async def scenario():
+        sender = await bench.connect(adapted.source)
+        await bench.publish(sender, 15)
+        base = await said()
+        adapted.learn(5, size=0.3)
+        sender.source = adapted.source.changing
+        await bench.publish(sender, 16)
+        learnt = await said()
+        plain = Source(adapted.exported(), bench.family)
+        await bench.publish(await bench.connect(plain), 17)
+        return base, learnt, await said()
+
+    (base, _), (tokens, logprobs), (told, told_logprobs) = loop.run_until_complete(scenario())
+    assert not np.array_equal(base, tokens)
+    assert np.array_equal(tokens, told)
+    assert np.abs(logprobs - told_logprobs).max() < 1e-5
 
 
 def test_an_update_that_a_lost_learner_left_open_is_no_hindrance_to_the_next(any_bench, loop):
@@ -403,3 +445,16 @@ def test_an_update_that_a_lost_learner_left_open_is_no_hindrance_to_the_next(any
     groups = loop.run_until_complete(scenario())
     assert bench.largest_difference(groups, adapted.policy) < 1e-5
     assert {c.policy_version for g in groups for c in g.completions} == {(20, 20)}
+
+
+def test_an_engine_refuses_adapters_on_what_it_was_never_sent(any_bench, loop):
+    """The last of these tests: an engine that could not load is of no use any more."""
+    bench, adapted = any_bench, Adapted(any_bench)
+
+    async def scenario():
+        sender = await bench.connect(adapted.source)
+        sender.source = adapted.source.changing
+        await bench.publish(sender, 30)
+
+    with pytest.raises(Exception, match=r"an adapter came for .*_proj\.weight.*never sent"):
+        loop.run_until_complete(scenario())

@@ -111,12 +111,13 @@ def test_a_late_one_gets_all_that_the_others_hold(receivers):
     client = RayWeightClient(handles[:1], hang_s=60, can_lose=True)
     client.init_weight_transfer_engine({})
     frozen = packed("tower", 5, is_frozen=True)
-    transfer(client, 1, frozen, packed("a", 1))
+    kept = packed("base", 6, is_frozen=True)
+    transfer(client, 1, frozen, kept, packed("a", 1))
     transfer(client, 2, packed("a", 2))
     assert client.resend(handles[1]) == {}
     assert ray.get(handles[1].state.remote()) == (
         ["init", "start", "update", "finish", 2],
-        {"tower": [5.0, 5.0], "a": [2.0, 2.0]},
+        {"tower": [5.0, 5.0], "base": [6.0, 6.0], "a": [2.0, 2.0]},
     )
     (folders[2] / "die-start").touch()
     assert "lost in start_weight_update" in client.resend(handles[2])[0]

@@ -11,6 +11,7 @@ from vllm.model_executor.models.qwen2_5_omni_thinker import (
 )
 
 from keomni_rl.config.schema import LearnerConfig, LoraConfig
+from keomni_rl.engines.adapter_merge import loaded_names
 from keomni_rl.engines.weight_source import FUSED, LearnerWeights
 from keomni_rl.models.adapters import choose_trained, lora_scale, merged_weights
 from keomni_rl.models.family import find_family
@@ -38,10 +39,12 @@ def test_fused_is_what_vllm_fuses():
 
 
 @pytest.mark.parametrize("trained", ["all", "without_audio_tower", "lora"])
-def test_both_parts_are_the_whole_and_agree_with_what_is_declared(tiny_model, trained):
+def test_all_parts_are_the_whole_and_agree_with_what_is_declared(tiny_model, trained):
     source, _, family = learner_weights(tiny_model, trained=trained)
     plain = family.load(tiny_model, torch.float32)
-    assert sorted(names(source)) == sorted(name for name, _ in plain.named_parameters())
+    loaded = loaded_names(names(source))
+    assert sorted(loaded) == sorted(name for name, _ in plain.named_parameters())
+    assert (loaded == names(source)) == (trained != "lora") == (not names(source.kept))
     yielded = list(source)
     assert [(n, t.dtype, tuple(t.shape)) for n, t in yielded] == [
         (m.name, m.dtype, m.shape) for m in source.metadata()
@@ -69,12 +72,17 @@ def test_nothing_is_frozen_when_everything_learns(tiny_model):
 )
 def test_an_adapted_matrix_takes_along_what_vllm_fuses_with_it(tiny_model, targets, layers):
     source, *_ = learner_weights(tiny_model, trained="lora", lora=LoraConfig(targets=targets))
-    sent = {name.split(".")[-2] for name in names(source.changing)}
-    assert sent == layers
-    assert not any(name.endswith("bias") for name in names(source.changing))
+    sent = {
+        name: meta.shape[0]
+        for name, meta in zip(names(source.changing), source.changing.metadata())
+    }
+    assert {name.split(".")[-3] for name in sent} == layers
+    ranks = {name.split(".")[-3]: rank for name, rank in sent.items()}
+    assert {layer for layer, rank in ranks.items() if rank} == set(targets)
+    assert not any(name.endswith("bias") for name in sent)
 
 
-def test_what_learns_is_sent_merged(tiny_model):
+def test_only_adapters_are_sent_again(tiny_model):
     source, network, _ = learner_weights(tiny_model, trained="lora")
     before = {name: tensor.clone() for name, tensor in source}
     for parameter in network.parameters():
@@ -82,4 +90,4 @@ def test_what_learns_is_sent_merged(tiny_model):
             nn.init.normal_(parameter, std=0.1)
     changed = {name for name, tensor in source if not torch.equal(tensor, before[name])}
     assert changed == set(names(source.changing))
-    assert {name for name, _ in chain(source.frozen, source.changing)} == set(before)
+    assert {name for name, _ in chain(source.frozen, source.kept, source.changing)} == set(before)

@@ -14,7 +14,7 @@ from vllm.distributed.weight_transfer.nccl_common import NCCLWeightTransferInitI
 
 from keomni_rl.config.schema import LearnerConfig
 from keomni_rl.engines.cpu_weight_sender import CpuTrainerWeightTransferEngine
-from keomni_rl.engines.cpu_weight_transfer import register
+from keomni_rl.engines.cpu_weight_transfer import receiver_name, register
 from keomni_rl.engines.weight_source import GATHER_BYTES, LearnerWeights, num_bytes
 from keomni_rl.engines.weight_transfer import Transfer, init_info, open_transfer
 from keomni_rl.models.adapters import choose_trained, merged_weights
@@ -37,8 +37,9 @@ def test_vllm_finds_the_backend_by_what_it_is_told(backend, rank):
     assert type(info).backend == backend
     assert info.is_sender == (rank == 0)
     assert backend in WeightTransferTrainerFactory._registry
-    assert backend in WeightTransferEngineFactory._registry
-    assert WeightTransferConfig(backend=backend).backend == backend
+    receiver = receiver_name(backend)
+    assert receiver in WeightTransferEngineFactory._registry
+    assert WeightTransferConfig(backend=receiver).backend == receiver
 
 
 def test_nccl_counts_the_learner_once_and_packs_what_is_gathered_at_once():
@@ -99,4 +100,5 @@ def test_all_is_packed_before_any_engine_pauses_and_frozen_weights_once(tiny_mod
         ]
         changing = (False, source.changing.metadata())
         assert client.staged == [[(True, source.frozen.metadata()), changing], [changing]]
-    assert list(frozen) == [source.frozen]
+    assert frozen[source.frozen].metas == source.frozen.metadata()
+    assert frozen[source.kept] is None  # without adapters

@@ -3,8 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from keomni_rl.config.schema import LearnerConfig
+from keomni_rl.engines.weight_source import LearnerWeights, num_bytes
+from keomni_rl.models.adapters import choose_trained, lora_scale, merged_weights
+from keomni_rl.models.family import find_family
 from keomni_rl.planning.plan import REPLICAS, make_plan
 from keomni_rl.planning.rates import Machine, Rate
 from keomni_rl.planning.shape import model_shape
@@ -60,6 +64,21 @@ def test_a_given_bandwidth_comes_before_the_measured_one(omni_7b, rates):
     assert plan.transfer_bytes == 2 * omni_7b.num_sent
     assert plan.transfer_s == pytest.approx(2 * omni_7b.num_sent / 1e9)
     assert plan.timing.times.publish == plan.transfer_s
+
+
+@pytest.mark.parametrize("trained", ["all", "without_audio_tower", "lora"])
+def test_a_transfer_is_planned_with_the_bytes_that_a_step_sends(any_model, trained):
+    config = run_config(
+        learner={"trained": trained},
+        model={"path": "m", "dtype": "float32"},
+        placement={"learner": {"gpus": 0, "threads": 2}},
+    )
+    family = find_family(any_model)
+    network = family.load(any_model, torch.float32)
+    choose_trained(network, family, config.learner, seed=0)
+    weights = merged_weights(network, lora_scale(config.learner))
+    sent = num_bytes(LearnerWeights(weights, family.wire_name).changing.metadata())
+    assert make_plan(config, model_shape(any_model, config.learner)).transfer_bytes == sent
 
 
 def test_supervised_training_has_memory_and_no_rollouts_to_time(omni_7b, rates):
