@@ -29,10 +29,8 @@ ACCOUNT = {"started": 34, "trained": 32, "dropped": {"failed": 2}, "unfinished":
 def run(tmp_path):
     """A run of four steps of six, with events, that goes on."""
     file = write_questions(tmp_path / "questions", 8)
-    folder = write_run(
-        tmp_path / "run", file, 4, [right_every(2), right_every(4)], "train.max_steps=6"
-    )
-    write_event(folder, "start", step=0, position=0)
+    answers = [right_every(2), right_every(4)]
+    folder = write_run(tmp_path / "run", file, 4, answers, "train.max_steps=6", done=4)
     write_event(folder, "ready", step=0, version=0, seconds={"learner": 3.0, "rollout": 41.5})
     write_event(folder, "checkpoint", path="step_000002")
     write_event(folder, "rollout actor lost", cause="the actor\ndied", version=2)
@@ -46,9 +44,14 @@ def test_a_snapshot_tells_how_far_a_run_is(run):
     shot = look(run)
     assert (shot.name, shot.kind, shot.state) == ("run", "training", "going on")
     assert (shot.step, shot.max_steps) == (4, 6)
-    assert shot.step_s == pytest.approx(1.2)
-    assert shot.left_s == pytest.approx(2.4)
-    assert shot.role_s == {"waiting for groups": 0.4, "learner": 0.8}
+    assert shot.step_s == pytest.approx(1.6)
+    assert shot.left_s == pytest.approx(3.2)
+    assert shot.role_s == {
+        "waiting for groups": 0.4,
+        "learner": 0.8,
+        "publication": 0.1,
+        "checkpoint, evaluation": 0.3,
+    }
     assert [(e.policy, e.n) for e in shot.evaluations] == [(0, 8), (4, 8)]
     assert shot.evaluations[1].interval95 is not None
     assert shot.groups is not None
@@ -142,7 +145,7 @@ def test_an_empty_folder_is_waited_for_and_others_are_refused(tmp_path):
     (tmp_path / ".lock").touch()
     shot = look(tmp_path)
     assert shot.state == "waiting"
-    assert "waiting for a run" in drawn(shot, 80).replace("\n", " ")
+    assert "waiting for a run" in " ".join(drawn(shot, 80).split())
     with pytest.raises(DataError, match="no such folder"):
         look(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
