@@ -54,9 +54,11 @@ def plugin() -> Finding:
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
     from vllm.plugins import load_general_plugins
 
+    from keomni_rl.engines.cpu_weight_transfer import BACKEND, receiver_name
+
     name = "vllm's plugin"
     load_general_plugins()
-    if "cpu" in WeightTransferEngineFactory._registry:
+    if receiver_name(BACKEND) in WeightTransferEngineFactory._registry:
         return ok(AREA, name, "keomni_rl is found and registers its weight transfer")
     allowed = os.environ.get("VLLM_PLUGINS")
     if allowed is not None and "keomni_rl" not in allowed.split(","):
