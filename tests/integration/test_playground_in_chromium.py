@@ -13,22 +13,16 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from keomni_rl.data.questions import QuestionFile
+from tests.chromium import chromium
 from tests.processes import MARK, marked
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+MICROPHONE = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
-]
+)
 SLOW_MS = 240_000
 """For an answer on a machine that has other work."""
 DROP = """
@@ -77,10 +71,8 @@ def served(inputs, inputs_qwen2_audio):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium(*MICROPHONE) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

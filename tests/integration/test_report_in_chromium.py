@@ -6,22 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from report_folders import right_every, thought, write_evaluation, write_questions, write_run
 
 from keomni_rl.observe.report import write_report
 from keomni_rl.observe.report.sounds import Embedding
 from keomni_rl.types import Prediction
+from tests.chromium import chromium
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NASTY = "<img src=x onerror=document.title='owned'></script><script>document.title='owned'</script>"
 ALL_DRAWN = "[...document.querySelectorAll('.figure')].every(f => f.querySelector('.main-svg'))"
 LOST, FAILED, CUT = 3, 4, 5
@@ -30,10 +22,8 @@ LOST, FAILED, CUT = 3, 4, 5
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def open_page(browser, path: Path, at: str = "", **settings) -> Page:
